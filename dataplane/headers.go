@@ -1,0 +1,154 @@
+package dataplane
+
+import "strings"
+
+// hopFields knows which fields of a message are not passed on.
+type hopFields struct {
+	// listed are the names that Connection fields name, lower case.
+	listed []string
+}
+
+// hopByHop finds the fields that belong to one connection (RFC 9110 section 7.6.1).
+func hopByHop(fields []Field) hopFields {
+	var h hopFields
+	for i := range fields {
+		if !strings.EqualFold(fields[i].Name, "Connection") {
+			continue
+		}
+		for token := range strings.SplitSeq(fields[i].Value, ",") {
+			if token = strings.TrimSpace(token); token != "" {
+				h.listed = append(h.listed, strings.ToLower(token))
+			}
+		}
+	}
+	return h
+}
+
+// has reports whether a field must not be passed on. Names that frame or route the message cannot be smuggled away
+// by listing them in Connection: Host is set apart, and the end-to-end ones below are kept.
+func (h hopFields) has(name string) bool {
+	switch strings.ToLower(name) {
+	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade":
+		return true
+	}
+	for _, token := range h.listed {
+		if strings.EqualFold(token, name) && !strings.EqualFold(name, "content-length") {
+			return true
+		}
+	}
+	return false
+}
+
+// RequestHead appends to dst the fields of the request that goes to an endpoint, Host first: the client's, without
+// those that belong to its connection, then ours, so that a client cannot have ours taken away by naming them in
+// Connection. Fields that may not be written (FieldOK) are left out. Framing is the caller's matter, except that
+// Content-Length is kept; so is Connection: keep-alive or close.
+func RequestHead(dst []Field, r *Request, d *Decision) []Field {
+	dst = append(dst, Field{"Host", r.Authority})
+	hop := hopByHop(r.Fields)
+	nginx := d.Class() == ClassNGINX
+	forward := newForwarding(r, d)
+	for _, f := range r.Fields {
+		switch {
+		case hop.has(f.Name), forward.replaces(f.Name), !FieldOK(f), skipsToEndpoint(f.Name, nginx):
+		default:
+			dst = append(dst, f)
+		}
+	}
+	dst = forward.add(dst)
+	if d.Upgrade != "" {
+		dst = append(dst, Field{"Connection", "upgrade"}, Field{"Upgrade", r.Get("Upgrade")})
+	}
+	return dst
+}
+
+// skipsToEndpoint lists what a class takes out besides: Expect is answered by us; class nginx drops Proxy and names
+// with underscores (NGINX-FACTS 5).
+func skipsToEndpoint(name string, nginx bool) bool {
+	if strings.EqualFold(name, "Expect") || strings.EqualFold(name, "Host") {
+		return true
+	}
+	return nginx && (strings.EqualFold(name, "Proxy") || strings.Contains(name, "_"))
+}
+
+// ResponseHead appends to dst the fields of the answer that goes to the client: the endpoint's, without those that
+// belong to its connection. Class nginx takes out Server and the X-Accel fields, which speak to nginx itself
+// (NGINX-FACTS 5). A switch of protocols keeps its Upgrade.
+func ResponseHead(dst []Field, resp *Response, d *Decision) []Field {
+	hop := hopByHop(resp.Fields)
+	nginx := d.Class() == ClassNGINX
+	for _, f := range resp.Fields {
+		switch {
+		case hop.has(f.Name), !FieldOK(f):
+		case nginx && (strings.EqualFold(f.Name, "Server") || hasPrefixFold(f.Name, "X-Accel-")):
+		default:
+			dst = append(dst, f)
+		}
+	}
+	if resp.Status == 101 {
+		dst = append(dst, Field{"Connection", "upgrade"}, Field{"Upgrade", fieldValue(resp.Fields, "Upgrade")})
+	}
+	return dst
+}
+
+// hasPrefixFold is strings.HasPrefix without regard to case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// upgradeOf gives the protocol the client may switch to, lower case, or "". RFC 9110 section 7.8 asks for an Upgrade
+// token in Connection; class nginx looks at the Upgrade field alone (NGINX-FACTS 1) and class alb knows WebSocket
+// only (ALB-FACTS 4.4). h2c is never passed on: behind it requests would bypass the routes.
+func upgradeOf(class Class, r *Request) string {
+	if r.Proto != "HTTP/1.1" {
+		return ""
+	}
+	want := strings.ToLower(strings.TrimSpace(r.Get("Upgrade")))
+	switch {
+	case want == "" || strings.HasPrefix(want, "h2c") || strings.Contains(want, ","):
+		return ""
+	case class == ClassNGINX:
+		return want
+	case want != "websocket" || r.Method != "GET":
+		return ""
+	}
+	for _, token := range hopByHop(r.Fields).listed {
+		if token == "upgrade" {
+			return want
+		}
+	}
+	return ""
+}
+
+// FieldOK reports whether a field may be written: its name is a token and its value holds no control characters
+// except tab (RFC 9110 section 5), so that nobody splits a message in two.
+func FieldOK(f Field) bool {
+	if f.Name == "" {
+		return false
+	}
+	for i := range len(f.Name) {
+		if !isToken(f.Name[i]) {
+			return false
+		}
+	}
+	return valueOK(f.Value)
+}
+
+// valueOK reports whether the text may stand in a field value or a request target's place in a head.
+func valueOK(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// isToken reports whether a byte may occur in a field name or method (RFC 9110 section 5.6.2).
+func isToken(c byte) bool {
+	switch {
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		return true
+	}
+	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
+}

@@ -1,0 +1,300 @@
+package std
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/alb-appliance/appliance/dataplane"
+)
+
+// phase is what a client connection is doing.
+type phase int
+
+const (
+	// phaseIdle waits for the first byte of a request.
+	phaseIdle phase = iota
+	// phaseHeader is in the middle of a request's head.
+	phaseHeader
+	// phaseServing has a request in the hands of serveHTTP, or its answer on the way.
+	phaseServing
+	// phaseTunnel has been upgraded.
+	phaseTunnel
+)
+
+// clientConn is a client's connection. It puts the limits of time on net/http, which knows wall clock deadlines only,
+// and gives the answers that net/http writes by itself (malformed or oversized heads) the form of the class.
+type clientConn struct {
+	net.Conn
+	sock    *socket
+	counted string // the listener under which the connection is counted
+	read    *watchdog
+	write   *watchdog
+
+	received atomic.Int64
+	closing  sync.Once
+	ending   sync.Once
+
+	mu       sync.Mutex
+	phase    phase
+	requests int
+	began    time.Time // when the current request's first byte came
+	target   int       // bytes of the request line so far; -1 once it is complete
+	readCut  bool      // reading has been ended for good
+	late     bool      // because the client was too slow
+	refused  bool      // an answer outside of serveHTTP has been written
+	wasCut   bool      // closed because its socket went away
+}
+
+// past is a moment before any other; as a deadline it ends what waits.
+var past = time.Unix(1, 0)
+
+func newClientConn(k *socket, conn net.Conn) *clientConn {
+	c := &clientConn{Conn: conn, sock: k}
+	c.read = newWatchdog(k.server.clock, c.readExpired)
+	c.write = newWatchdog(k.server.clock, func() { c.Close() })
+	return c
+}
+
+// changed follows the states that net/http reports.
+func (c *clientConn) changed(state http.ConnState) {
+	switch state {
+	case http.StateNew, http.StateIdle:
+		c.wait()
+	case http.StateHijacked:
+		c.enter(phaseTunnel)
+	case http.StateClosed:
+		c.ended()
+	}
+}
+
+// wait begins the wait for the next request; on a socket that goes away there is none.
+func (c *clientConn) wait() {
+	if c.sock.isDraining() {
+		c.Close()
+		return
+	}
+	c.enter(phaseIdle)
+	_, limits := c.sock.conf()
+	c.read.arm(limits.Idle)
+}
+
+// enter sets the phase and stops the clock on the client's bytes.
+func (c *clientConn) enter(p phase) {
+	c.mu.Lock()
+	c.phase = p
+	c.mu.Unlock()
+	c.read.disarm()
+}
+
+// begin hands the request to serveHTTP: it returns when its first byte came and how many requests the connection has
+// carried with this one.
+func (c *clientConn) begin(now time.Time) (began time.Time, requests int) {
+	c.read.disarm()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.phase == phaseIdle {
+		c.began = now // it was pipelined: its bytes came with the previous request's
+	}
+	c.phase = phaseServing
+	c.requests++
+	return c.began, c.requests
+}
+
+// ended marks that nothing runs on the connection's behalf any more.
+func (c *clientConn) ended() { c.ending.Do(c.sock.server.serving.Done) }
+
+// Read reads from the client and notes where in a request it is.
+func (c *clientConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.received.Add(int64(n))
+		c.note(p[:n])
+	}
+	return n, err
+}
+
+// note starts the request's clock at its first byte and measures the request line.
+func (c *clientConn) note(p []byte) {
+	c.mu.Lock()
+	first := c.phase == phaseIdle
+	if first {
+		c.phase, c.target, c.began = phaseHeader, 0, c.sock.server.clock.Now()
+	}
+	if c.phase == phaseHeader && c.target >= 0 {
+		if end := bytes.IndexByte(p, '\n'); end >= 0 {
+			c.target = -1
+		} else {
+			c.target += len(p)
+		}
+	}
+	c.mu.Unlock()
+	if first {
+		_, limits := c.sock.conf()
+		c.read.arm(limits.Request)
+	}
+}
+
+// readExpired ends what the client was too slow for.
+func (c *clientConn) readExpired() {
+	c.mu.Lock()
+	p := c.phase
+	c.mu.Unlock()
+	switch p {
+	case phaseIdle:
+		c.Close()
+	case phaseHeader:
+		c.refuse(dataplane.ReasonClientTimeout)
+		c.Close()
+	case phaseServing:
+		c.cutReading(true)
+	}
+}
+
+// cutReading makes reads fail from now on, so that the connection ends after the current answer.
+func (c *clientConn) cutReading(late bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.readCut, c.late = true, c.late || late
+	c.Conn.SetReadDeadline(past)
+}
+
+// wasLate reports whether reading ended because the client was too slow.
+func (c *clientConn) wasLate() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.late
+}
+
+// SetReadDeadline is called by net/http, to stop and start its reads; once cut, reading does not start again.
+func (c *clientConn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.readCut {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline is SetReadDeadline for both directions.
+func (c *clientConn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Write writes to the client, within Limits.ClientWrite. What net/http writes before a request has reached serveHTTP
+// is an error of its own; it is replaced by the class's.
+func (c *clientConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	own := c.phase == phaseIdle || c.phase == phaseHeader
+	target := c.target
+	c.mu.Unlock()
+	if own {
+		c.refuse(c.reasonFor(p, target))
+		return len(p), nil
+	}
+	c.write.arm(c.sock.server.limits.ClientWrite)
+	n, err := c.Conn.Write(p)
+	c.write.disarm()
+	return n, err
+}
+
+// reasonFor reads the reason out of an answer of net/http's; target tells how long the request line was.
+func (c *clientConn) reasonFor(answer []byte, target int) dataplane.Reason {
+	status := 400
+	if len(answer) > 12 {
+		if n, err := strconv.Atoi(string(answer[9:12])); err == nil {
+			status = n
+		}
+	}
+	switch {
+	case status == 431 && target > c.sock.server.limits.URIBytes:
+		return dataplane.ReasonURITooLong
+	case status == 431:
+		return dataplane.ReasonHeaderTooLarge
+	case status == 501 || status == 505:
+		return dataplane.ReasonUnsupported
+	}
+	return dataplane.ReasonBadRequest
+}
+
+// refuse answers a request whose head never became one, and ends the connection's talk.
+func (c *clientConn) refuse(reason dataplane.Reason) {
+	c.mu.Lock()
+	again := c.refused
+	c.refused = true
+	began := c.began
+	c.mu.Unlock()
+	if again {
+		return
+	}
+	conf, _ := c.sock.conf()
+	d := (dataplane.Decision{Listener: conf}).Refusal(reason)
+	now := c.sock.server.clock.Now()
+	head := dataplane.AppendResponseHead(nil, d.Reply.Status, []dataplane.Field{
+		{Name: "Content-Type", Value: d.Reply.ContentType},
+		{Name: "Content-Length", Value: strconv.Itoa(len(d.Reply.Body))},
+		{Name: "Date", Value: now.UTC().Format(http.TimeFormat)},
+		{Name: "Connection", Value: "close"},
+	})
+	c.Conn.SetWriteDeadline(time.Time{})
+	sent, err := c.Conn.Write(append(head, d.Reply.Body...))
+	c.sock.server.refused(c, &d, began, now, max(0, sent-len(head)))
+	if err == nil {
+		c.CloseWrite()
+	}
+}
+
+// CloseWrite tells the client that nothing more comes.
+func (c *clientConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// closeIfIdle closes the connection unless a request is on the way.
+func (c *clientConn) closeIfIdle() {
+	c.mu.Lock()
+	idle := c.phase == phaseIdle
+	c.mu.Unlock()
+	if idle {
+		c.Close()
+	}
+}
+
+// cut ends the connection because its socket's grace period is over.
+func (c *clientConn) cut() {
+	c.mu.Lock()
+	c.wasCut = true
+	c.mu.Unlock()
+	c.Close()
+}
+
+// endedBy gives why an exchange on the connection was broken off: the reason known so far, unless the end of the
+// grace period is behind it.
+func (c *clientConn) endedBy(known dataplane.Reason) dataplane.Reason {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wasCut && (known == dataplane.ReasonNone || known == dataplane.ReasonClientClosed) {
+		return dataplane.ReasonShutdown
+	}
+	return known
+}
+
+// Close ends the connection, once.
+func (c *clientConn) Close() error {
+	c.closing.Do(func() {
+		c.read.disarm()
+		c.write.disarm()
+		c.Conn.Close()
+		c.sock.remove(c)
+	})
+	return nil
+}
