@@ -1,0 +1,243 @@
+package cloudsim
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alb-appliance/appliance/state/sqlite"
+)
+
+// Limits of rules (ALB-FACTS 4.9, 4.12).
+const (
+	maxRulesPerCall = 10
+	maxPriority     = 10000
+	maxValues       = 10 // of all conditions of a rule together
+	maxHostLength   = 128
+	maxPathLength   = 128
+	maxWeight       = 100
+)
+
+// illegalInPath are the characters that a path which is no regular expression may not have (ALB-FACTS 1.3).
+const illegalInPath = `()[]{}|^$\`
+
+// ListRules gives a listener's rules in the order in which they are tried.
+func (c *Cloud) ListRules(_ context.Context, listenerID string) ([]Rule, error) {
+	i := c.Inventory()
+	if _, err := i.listener(listenerID); err != nil {
+		return nil, err
+	}
+	return i.RulesOf(listenerID), nil
+}
+
+// RulesOf gives a listener's rules in the order in which they are tried; conditions and actions are shared.
+func (i *Inventory) RulesOf(listenerID string) []Rule {
+	var list []Rule
+	for _, r := range i.Rules {
+		if r.ListenerID == listenerID {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b Rule) int { return cmp.Compare(a.Priority, b.Priority) })
+	return list
+}
+
+// CreateRules begins to make up to ten rules of a listener: Provisioning, then Available. All are made or none.
+func (c *Cloud) CreateRules(ctx context.Context, listenerID string, in []RuleInput) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.Inventory()
+	l, err := i.listener(listenerID)
+	if err != nil {
+		return nil, err
+	}
+	if len(in) == 0 || len(in) > maxRulesPerCall {
+		return nil, errIllegalSize("Rules")
+	}
+	if err := checkRuleQuota(i, l, len(in)); err != nil {
+		return nil, err
+	}
+	taken := map[int]bool{}
+	for _, r := range i.RulesOf(listenerID) {
+		taken[r.Priority] = true
+	}
+	var ids []string
+	var changes []change
+	for n, r := range in {
+		rule := Rule{
+			RuleID: newID("rule-", 18), ListenerID: listenerID, Name: r.Name, Priority: r.Priority, Status: StatusProvisioning,
+			Conditions: r.Conditions, Actions: r.Actions, Tags: r.Tags,
+		}
+		if err := checkRule(i, n+1, rule); err != nil {
+			return nil, err
+		}
+		if taken[r.Priority] {
+			return nil, errDuplicated(fmt.Sprintf("Rules.%d.Priority", n+1))
+		}
+		taken[r.Priority] = true
+		ids = append(ids, rule.RuleID)
+		changes = append(changes, insertRule(rule))
+	}
+	return ids, c.commit(ctx, changes...)
+}
+
+// UpdateRulesAttribute replaces up to ten rules: Configuring, then Available. They act meanwhile.
+func (c *Cloud) UpdateRulesAttribute(ctx context.Context, in []RuleUpdate) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.Inventory()
+	if len(in) == 0 || len(in) > maxRulesPerCall {
+		return errIllegalSize("Rules")
+	}
+	var changes []change
+	for n, u := range in {
+		r := found(i.Rules, func(r *Rule) bool { return r.RuleID == u.RuleID })
+		if r == nil {
+			return errNotFound("Rule", u.RuleID)
+		}
+		next := *r
+		next.Name, next.Priority, next.Conditions, next.Actions = u.Name, u.Priority, u.Conditions, u.Actions
+		next.Status = StatusConfiguring
+		if err := checkRule(i, n+1, next); err != nil {
+			return err
+		}
+		if u.Priority != r.Priority && slices.ContainsFunc(i.RulesOf(r.ListenerID), func(o Rule) bool { return o.Priority == u.Priority }) {
+			return errDuplicated(fmt.Sprintf("Rules.%d.Priority", n+1))
+		}
+		changes = append(changes, updateRule(next))
+	}
+	return c.commit(ctx, changes...)
+}
+
+// DeleteRules deletes up to ten rules.
+func (c *Cloud) DeleteRules(ctx context.Context, ids []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(ids) == 0 || len(ids) > maxRulesPerCall {
+		return errIllegalSize("RuleIds")
+	}
+	var changes []change
+	for _, id := range ids {
+		if found(c.Inventory().Rules, func(r *Rule) bool { return r.RuleID == id }) == nil {
+			return errNotFound("Rule", id)
+		}
+		changes = append(changes, deleteRule(id))
+	}
+	return c.commit(ctx, changes...)
+}
+
+func checkRuleQuota(i *Inventory, l *Listener, more int) error {
+	lb, err := i.loadBalancer(l.LoadBalancerID)
+	if err != nil {
+		return err
+	}
+	used := 0
+	for _, o := range i.Listeners {
+		if o.LoadBalancerID == lb.LoadBalancerID {
+			used += count(i.Rules, func(r *Rule) bool { return r.ListenerID == o.ListenerID })
+		}
+	}
+	if limit := quotaRules(lb.Edition); used+more > limit {
+		return errQuota(quotaName("alb_quota_loadbalancer_rules_num", lb.Edition), lb.LoadBalancerID, used, limit)
+	}
+	return nil
+}
+
+// checkRule refuses a rule, the n-th of its call, that the real API refuses.
+func checkRule(i *Inventory, n int, r Rule) error {
+	at := func(format string, args ...any) string {
+		return fmt.Sprintf("Rules.%d.", n) + fmt.Sprintf(format, args...)
+	}
+	if r.Priority < 1 || r.Priority > maxPriority {
+		return errIllegal(at("Priority"))
+	}
+	if !validName(r.Name) {
+		return errIllegal(at("RuleName"))
+	}
+	if len(r.Conditions) == 0 {
+		return errMissing(at("RuleConditions"))
+	}
+	values := 0
+	for m, condition := range r.Conditions {
+		if condition.Type != ConditionHost && condition.Type != ConditionPath {
+			return errIllegal(at("RuleConditions.%d.Type", m+1))
+		}
+		values += len(condition.Values)
+		if len(condition.Values) == 0 || values > maxValues {
+			return errIllegalSize(at("RuleConditions.%d.%sConfig.Values", m+1, condition.Type))
+		}
+		for k, v := range condition.Values {
+			if !validValue(condition.Type, v) {
+				return errIllegal(at("RuleConditions.%d.%sConfig.Values.%d", m+1, condition.Type, k+1))
+			}
+		}
+	}
+	return checkActions(i, at, r.Actions)
+}
+
+func validValue(kind, v string) bool {
+	if kind == ConditionHost {
+		return len(v) > 0 && len(v) <= maxHostLength
+	}
+	if strings.HasPrefix(v, "~") { // a regular expression
+		return len(v) <= maxPathLength
+	}
+	return strings.HasPrefix(v, "/") && len(v) <= maxPathLength && !strings.ContainsAny(v, illegalInPath)
+}
+
+func checkActions(i *Inventory, at func(string, ...any) string, actions []Action) error {
+	if len(actions) == 0 {
+		return errMissing(at("RuleActions"))
+	}
+	for m, a := range actions {
+		if a.Type != ActionForwardGroup {
+			return errIllegal(at("RuleActions.%d.Type", m+1))
+		}
+		if len(a.ServerGroups) == 0 {
+			return errMissing(at("RuleActions.%d.ForwardGroupConfig.ServerGroupTuples", m+1))
+		}
+		for k, g := range a.ServerGroups {
+			if g.Weight < 0 || g.Weight > maxWeight {
+				return errIllegal(at("RuleActions.%d.ForwardGroupConfig.ServerGroupTuples.%d.Weight", m+1, k+1))
+			}
+			if _, err := i.serverGroup(g.ServerGroupID); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func insertRule(r Rule) change {
+	return change{
+		store: func(tx *sqlite.Tx) error {
+			_, err := tx.Exec(`INSERT INTO rules (rule_id, listener_id, name, priority, status, conditions, actions, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+				r.RuleID, r.ListenerID, r.Name, r.Priority, r.Status, asJSON(r.Conditions), asJSON(r.Actions), asJSON(r.Tags))
+			return err
+		},
+		apply: func(i *Inventory) { i.Rules = appended(i.Rules, r) },
+	}
+}
+
+func updateRule(r Rule) change {
+	return change{
+		store: func(tx *sqlite.Tx) error {
+			_, err := tx.Exec(`UPDATE rules SET name = ?, priority = ?, status = ?, conditions = ?, actions = ?, tags = ? WHERE rule_id = ?`,
+				r.Name, r.Priority, r.Status, asJSON(r.Conditions), asJSON(r.Actions), asJSON(r.Tags), r.RuleID)
+			return err
+		},
+		apply: func(i *Inventory) { i.Rules = replaced(i.Rules, func(o *Rule) bool { return o.RuleID == r.RuleID }, r) },
+	}
+}
+
+func deleteRule(id string) change {
+	return change{
+		store: func(tx *sqlite.Tx) error {
+			_, err := tx.Exec(`DELETE FROM rules WHERE rule_id = ?`, id)
+			return err
+		},
+		apply: func(i *Inventory) { i.Rules = without(i.Rules, func(r *Rule) bool { return r.RuleID == id }) },
+	}
+}
