@@ -19,8 +19,11 @@ const (
 	albRequestsPerConn = 100
 )
 
-// ingressTag is where the ALB controller writes the Ingress that a rule comes from.
-const ingressTag = "ingress.k8s.alibaba/ingress_name"
+// Tags by which the ALB controller marks the Ingress that a server group, and so a rule, comes from (ALB-FACTS 3.7).
+const (
+	namespaceTag = "ingress.k8s.alibaba/service_ns"
+	ingressTag   = "ingress.k8s.alibaba/ingress_name"
+)
 
 // Opener gives the function that connects to an address of the cluster's network, "192.168.0.12:80".
 type Opener func(address string) func(context.Context) (fd int, err error)
@@ -28,7 +31,14 @@ type Opener func(address string) func(context.Context) (fd int, err error)
 // Translate turns the cloud's inventory into what the data plane serves. It is pure; what is not in a serving state
 // (an instance that is Provisioning, a server that is Adding) is left out.
 func Translate(i *cloudsim.Inventory, a *Addresses, open Opener) *dataplane.Snapshot {
-	t := &translation{inventory: i, addresses: a, open: open, used: map[string]bool{}}
+	t := &translation{inventory: i, addresses: a, open: open, used: map[string]bool{}, groups: map[string]map[string]string{}}
+	for _, g := range i.ServerGroups {
+		tags := map[string]string{}
+		for _, tag := range g.Tags {
+			tags[tag.Key] = strings.TrimPrefix(tag.Value, "_") // the cloud reserves some values; see ALB-FACTS 3.7
+		}
+		t.groups[g.ServerGroupID] = tags
+	}
 	for _, lb := range i.LoadBalancers {
 		if lb.Status != cloudsim.StatusActive && lb.Status != cloudsim.StatusConfiguring {
 			continue
@@ -54,7 +64,8 @@ type translation struct {
 	inventory *cloudsim.Inventory
 	addresses *Addresses
 	open      Opener
-	used      map[string]bool // server groups that routes refer to
+	groups    map[string]map[string]string // tags by server group
+	used      map[string]bool              // server groups that routes refer to
 	snapshot  dataplane.Snapshot
 }
 
@@ -90,12 +101,7 @@ func (t *translation) listener(lb *cloudsim.LoadBalancer, l *cloudsim.Listener) 
 }
 
 func (t *translation) route(l *cloudsim.Listener, r *cloudsim.Rule) dataplane.Route {
-	out := dataplane.Route{ID: r.RuleID, Name: r.Name, Timeouts: timeouts(l)}
-	for _, tag := range r.Tags {
-		if tag.Key == ingressTag {
-			out.Source = "Ingress " + tag.Value
-		}
-	}
+	out := dataplane.Route{ID: r.RuleID, Name: r.Name, Timeouts: timeouts(l), Source: t.source(r)}
 	for _, c := range r.Conditions {
 		for _, v := range c.Values {
 			switch c.Type {
@@ -113,6 +119,19 @@ func (t *translation) route(l *cloudsim.Listener, r *cloudsim.Rule) dataplane.Ro
 		}
 	}
 	return out
+}
+
+// source names the Ingress behind a rule, by the tags of the group it forwards to.
+func (t *translation) source(r *cloudsim.Rule) string {
+	for _, action := range r.Actions {
+		for _, target := range action.ServerGroups {
+			tags := t.groups[target.ServerGroupID]
+			if tags[ingressTag] != "" {
+				return "Ingress " + tags[namespaceTag] + "/" + tags[ingressTag]
+			}
+		}
+	}
+	return ""
 }
 
 // defaultRoute is the listener's default action, when its group has servers.

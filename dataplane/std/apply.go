@@ -42,7 +42,7 @@ func (s *Server) Apply(ctx context.Context, snap *dataplane.Snapshot) error {
 	s.metrics.Applied(old, prog, len(problems))
 	s.state.Keep(prog)
 	s.pool.Keep(prog)
-	s.log.Info("snapshot applied", "snapshot", prog.Generation(), "listeners", len(snap.Listeners), "problems", len(problems))
+	s.log.Debug("snapshot applied", "snapshot", prog.Generation(), "listeners", len(snap.Listeners), "problems", len(problems))
 	for _, p := range problems {
 		if slices.Contains(known, p) {
 			continue // it was said when it was new

@@ -327,7 +327,6 @@ func (d *deployer) ruleInput(r Rule) cloudsim.RuleInput {
 			Type: cloudsim.ActionForwardGroup, Order: 1,
 			ServerGroups: []cloudsim.ServerGroupTuple{{ServerGroupID: d.groupIDs[r.Backend], Weight: serverWeight}},
 		}},
-		Tags: []cloudsim.Tag{{Key: tagIngress, Value: tagValue(r.Ingress)}},
 	}
 }
 

@@ -1,0 +1,61 @@
+# Everything that is done with the tree, by name. `make help` lists it.
+SHELL := bash
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+KUBERNETES := $(shell sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\).*|\1|p' go.mod)
+LDFLAGS := -s -w -X github.com/alb-appliance/appliance/appliance/cli.version=$(VERSION) \
+	-X k8s.io/component-base/version.gitVersion=$(KUBERNETES) \
+	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))
+RUN ?= .
+
+.PHONY: help
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: ## build bin/appliance
+	go build -ldflags '$(LDFLAGS)' -o bin/appliance .
+
+.PHONY: serve
+serve: build ## build and run the appliance
+	bin/appliance serve
+
+.PHONY: test
+test: ## run all tests, scenarios in both address modes
+	go test ./...
+	APPLIANCE_ADDRESS_MODE=native go test ./testscripts
+
+.PHONY: race
+race: ## run all tests under the race detector
+	go test -race ./...
+
+.PHONY: scripts
+scripts: ## run the scenarios whose name matches RUN
+	go test ./testscripts -run 'TestScripts/$(RUN)'
+
+.PHONY: update
+update: ## rewrite the golden files
+	go test ./dataplane ./appliance/controllers/alb ./appliance/edge -update
+
+.PHONY: bench
+bench: build ## measure start, memory and apply-to-traffic
+	go run ./testscripts/bench -binary bin/appliance
+
+.PHONY: fuzz
+fuzz: ## fuzz each parser for FUZZTIME (30s)
+	@set -e; for target in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for name in $$(grep -h '^func Fuzz' $$target/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/'); do \
+			echo "$$target $$name"; go test $$target -run '^$$' -fuzz "^$$name$$" -fuzztime $${FUZZTIME:-30s}; done; done
+
+.PHONY: lint
+lint: ## check format, vet and the static checker
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: check
+check: lint test ## what has to pass before a commit
+	go mod tidy -diff
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,226 @@
+package appliance
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/alb-appliance/appliance/cloudsim"
+	"github.com/alb-appliance/appliance/dataplane"
+)
+
+// ExplainRequest asks what would happen to a request.
+type ExplainRequest struct {
+	Method string `json:"method"`
+	URL    string `json:"url"`
+	// LoadBalancer names one: an AlbConfig, an instance's id, name or DNS name. Empty finds it by the URL's host.
+	LoadBalancer string `json:"loadBalancer"`
+	// Headers are "Name: value".
+	Headers []string `json:"headers"`
+}
+
+// Explanation says what would happen, and why.
+type Explanation struct {
+	Request      string            `json:"request"`
+	LoadBalancer string            `json:"loadBalancer"`
+	ID           string            `json:"id"`
+	Listener     string            `json:"listener"`
+	Rules        []ExplainedRule   `json:"rules"`
+	ServerGroup  string            `json:"serverGroup"`
+	Servers      []ExplainedServer `json:"servers"`
+	Status       int               `json:"status"` // 0: what the server answers
+	Reason       string            `json:"reason"`
+	Outcome      string            `json:"outcome"`
+}
+
+// ExplainedRule is a rule that was tried.
+type ExplainedRule struct {
+	Name    string   `json:"name"`
+	Source  string   `json:"source"`
+	Matched bool     `json:"matched"`
+	Why     []string `json:"why"`
+}
+
+// ExplainedServer is a member of the server group.
+type ExplainedServer struct {
+	Address string `json:"address"`
+	Weight  int    `json:"weight"`
+	Healthy bool   `json:"healthy"`
+	Chosen  bool   `json:"chosen"`
+}
+
+// explain asks the same Decide that serves traffic.
+func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
+	request, port, err := explainedRequest(ask)
+	if err != nil {
+		return nil, badRequest{err}
+	}
+	i := a.cloud.Inventory()
+	lb, err := findLoadBalancer(i, cmp.Or(ask.LoadBalancer, hostOnly(request.Authority)), ask.LoadBalancer != "")
+	if err != nil {
+		return nil, badRequest{err}
+	}
+	e := &Explanation{
+		Request: request.Method + " " + ask.URL, LoadBalancer: albName(lb), ID: lb.LoadBalancerID,
+		Rules: []ExplainedRule{}, Servers: []ExplainedServer{},
+	}
+	l := explainedListener(i, lb, request.Scheme, port)
+	program := a.engine.Program()
+	if l == nil {
+		e.Reason = "no_listener"
+		e.Outcome = fmt.Sprintf("connection refused: %s has no %s listener on port %d; add it to spec.listeners of the AlbConfig", e.LoadBalancer, strings.ToUpper(request.Scheme), port)
+		return e, nil
+	}
+	e.Listener = fmt.Sprintf("%s:%d %s", l.Protocol, l.Port, l.ListenerID)
+	if _, served := program.Listener(l.ListenerID); !served {
+		e.Reason, e.Outcome = "not_serving", "connection refused: the listener is "+string(l.Status)
+		return e, nil
+	}
+	trace := &dataplane.Trace{}
+	d := program.Decide(l.ListenerID, request, dataplane.Inputs{Now: a.clock.Now(), Healthy: a.engine.State().Healthy, Trace: trace})
+	a.describe(e, &d, trace)
+	return e, nil
+}
+
+func explainedRequest(ask ExplainRequest) (*dataplane.Request, int, error) {
+	text := ask.URL
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return nil, 0, fmt.Errorf("explain %q: it is not a URL; give one such as http://ingress-demo.com/coffee", ask.URL)
+	}
+	port := 80
+	if u.Scheme == "https" {
+		port = 443
+	}
+	if p := u.Port(); p != "" {
+		if port, err = strconv.Atoi(p); err != nil {
+			return nil, 0, fmt.Errorf("explain %q: port %q is not a number", ask.URL, p)
+		}
+	}
+	r := &dataplane.Request{
+		Method: cmp.Or(ask.Method, "GET"), Scheme: u.Scheme, Authority: u.Host, Path: cmp.Or(u.EscapedPath(), "/"), Query: u.RawQuery,
+		Peer: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), Proto: "HTTP/1.1",
+	}
+	for _, h := range ask.Headers {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, 0, fmt.Errorf("explain header %q: write it as \"Name: value\"", h)
+		}
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		if strings.EqualFold(name, "Host") {
+			r.Authority = value
+			continue
+		}
+		r.Fields = append(r.Fields, dataplane.Field{Name: name, Value: value})
+	}
+	return r, port, nil
+}
+
+// findLoadBalancer finds an instance by any of its names, or by a host of its rules. When the host is unknown and there
+// is only one instance, that is the one.
+func findLoadBalancer(i *cloudsim.Inventory, name string, named bool) (*cloudsim.LoadBalancer, error) {
+	var names []string
+	for n := range i.LoadBalancers {
+		lb := &i.LoadBalancers[n]
+		own := []string{albName(lb), lb.LoadBalancerID, lb.Name, lb.DNSName}
+		for _, z := range lb.ZoneMappings {
+			own = append(own, z.Address)
+		}
+		if slices.ContainsFunc(own, func(s string) bool { return strings.EqualFold(s, name) }) {
+			return lb, nil
+		}
+		names = append(names, albName(lb))
+	}
+	if named {
+		return nil, fmt.Errorf("explain: there is no load balancer %s; there are: %s", name, strings.Join(names, ", "))
+	}
+	for n := range i.LoadBalancers {
+		if slices.ContainsFunc(ruleHosts(i, i.LoadBalancers[n].LoadBalancerID), func(h string) bool { return strings.EqualFold(h, name) }) {
+			return &i.LoadBalancers[n], nil
+		}
+	}
+	switch len(i.LoadBalancers) {
+	case 0:
+		return nil, fmt.Errorf("explain: there is no load balancer; apply an AlbConfig")
+	case 1:
+		return &i.LoadBalancers[0], nil
+	}
+	return nil, fmt.Errorf("explain: no rule has host %s, so name the load balancer with --lb: %s", name, strings.Join(names, ", "))
+}
+
+func ruleHosts(i *cloudsim.Inventory, loadBalancerID string) []string {
+	var hosts []string
+	for _, l := range i.Listeners {
+		if l.LoadBalancerID != loadBalancerID {
+			continue
+		}
+		for _, r := range i.RulesOf(l.ListenerID) {
+			for _, c := range r.Conditions {
+				if c.Type == cloudsim.ConditionHost {
+					hosts = append(hosts, c.Values...)
+				}
+			}
+		}
+	}
+	return hosts
+}
+
+func explainedListener(i *cloudsim.Inventory, lb *cloudsim.LoadBalancer, scheme string, port int) *cloudsim.Listener {
+	protocol := strings.ToUpper(scheme)
+	for n := range i.Listeners {
+		if l := &i.Listeners[n]; l.LoadBalancerID == lb.LoadBalancerID && l.Port == port && l.Protocol == protocol {
+			return l
+		}
+	}
+	return nil
+}
+
+// describe turns a decision into words.
+func (a *Appliance) describe(e *Explanation, d *dataplane.Decision, trace *dataplane.Trace) {
+	for _, step := range trace.Steps {
+		rule := ExplainedRule{Name: step.Route.Name, Source: step.Route.Source, Matched: step.Matched, Why: []string{}}
+		for _, c := range step.Conditions {
+			rule.Why = append(rule.Why, c.Text)
+		}
+		if step.LeftOut != "" {
+			rule.Why = append(rule.Why, "left out: "+step.LeftOut)
+		}
+		e.Rules = append(e.Rules, rule)
+	}
+	if d.Upstream != nil {
+		e.ServerGroup = d.Upstream.Name + " " + d.Upstream.ID
+		for n := range d.Upstream.Endpoints {
+			server := &d.Upstream.Endpoints[n]
+			e.Servers = append(e.Servers, ExplainedServer{
+				Address: server.Addr, Weight: server.Weight, Healthy: a.engine.State().Healthy(server.ID),
+				Chosen: d.Endpoint != nil && d.Endpoint.ID == server.ID,
+			})
+		}
+	}
+	e.Status, e.Reason = d.Outcome.Status, string(d.Outcome.Reason)
+	switch {
+	case d.Kind == dataplane.KindForward:
+		e.Outcome = "forwarded to " + d.Endpoint.Addr
+	case d.Outcome.Reason == dataplane.ReasonNoEndpoints:
+		e.Outcome = fmt.Sprintf("%d: %s; no ready pod is behind the Service: compare its selector with the pods' labels, and look at `kubectl get endpoints`", e.Status, d.Outcome.Reason.Why())
+	case d.Location != "":
+		e.Outcome = fmt.Sprintf("%d: to %s", e.Status, d.Location)
+	default:
+		e.Outcome = fmt.Sprintf("%d: %s", e.Status, d.Outcome.Reason.Why())
+	}
+}
+
+func hostOnly(authority string) string {
+	if host, _, err := net.SplitHostPort(authority); err == nil {
+		return host
+	}
+	return authority
+}

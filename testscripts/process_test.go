@@ -1,0 +1,149 @@
+package testscripts
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// readyLimit bounds how long `serve` may take on a busy machine.
+const readyLimit = 60 * time.Second
+
+type processKey struct{}
+
+// process is the appliance that a scenario runs.
+type process struct {
+	mode, vips, data string
+	cmd              *exec.Cmd
+	done             chan error
+	log              *buffer
+	later            string // how far the next request moves the clock
+}
+
+func processOf(ts *testscript.TestScript) *process { return ts.Value(processKey{}).(*process) }
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// serve starts the appliance and returns when it says ready; `! serve` wants it to fail and keeps what it says.
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	p := processOf(ts)
+	if p.cmd != nil {
+		ts.Fatalf("serve: an appliance runs already")
+	}
+	all := append([]string{"serve", "--data-dir", p.data, "--listen", "127.0.0.1:0", "--vip-range", p.vips, "--address-mode", p.mode}, args...)
+	cmd := exec.Command("appliance", all...)
+	cmd.Dir = ts.Getenv("WORK")
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "XDG_DATA_HOME=" + ts.Getenv("XDG_DATA_HOME")}
+	cmd.Path = lookPath(ts, "appliance")
+	p.log = &buffer{}
+	cmd.Stderr = p.log
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		said := false
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			_, _ = io.WriteString(p.log, lines.Text()+"\n")
+			if lines.Text() == "ready" && !said {
+				said = true
+				close(ready)
+			}
+		}
+		done <- cmd.Wait()
+	}()
+	timer := time.NewTimer(readyLimit)
+	defer timer.Stop()
+	select {
+	case <-ready:
+		p.cmd, p.done = cmd, done
+		if neg {
+			ts.Fatalf("serve: it started, but should have failed")
+		}
+	case err := <-done:
+		_, _ = io.WriteString(ts.Stdout(), p.log.String())
+		if !neg {
+			ts.Fatalf("serve: %v\n%s", err, p.log)
+		}
+		if err == nil {
+			ts.Fatalf("serve: it ended without an error")
+		}
+	case <-timer.C:
+		_ = cmd.Process.Kill()
+		ts.Fatalf("serve: not ready after %s\n%s", readyLimit, p.log)
+	}
+}
+
+func lookPath(ts *testscript.TestScript, name string) string {
+	for dir := range strings.SplitSeq(ts.Getenv("PATH"), ":") {
+		if info, err := os.Stat(dir + "/" + name); err == nil && !info.IsDir() {
+			return dir + "/" + name
+		}
+	}
+	ts.Fatalf("there is no %s in PATH", name)
+	return ""
+}
+
+// stop interrupts the appliance and wants it to end well and soon.
+func stop(ts *testscript.TestScript, neg bool, _ []string) {
+	p := processOf(ts)
+	if neg || p.cmd == nil {
+		ts.Fatalf("stop: no appliance runs")
+	}
+	ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	select {
+	case err := <-p.done:
+		if err != nil {
+			ts.Fatalf("stop: %v\n%s", err, p.log)
+		}
+	case <-time.After(30 * time.Second):
+		_ = p.cmd.Process.Signal(syscall.SIGQUIT)
+		<-p.done
+		ts.Fatalf("stop: it still ran after 30 s\n%s", p.log)
+	}
+	p.cmd = nil
+}
+
+// kill9 ends the appliance as a crash would.
+func kill9(ts *testscript.TestScript, neg bool, _ []string) {
+	p := processOf(ts)
+	if neg || p.cmd == nil {
+		ts.Fatalf("kill9: no appliance runs")
+	}
+	ts.Check(p.cmd.Process.Kill())
+	<-p.done
+	p.cmd = nil
+}
+
+// end is the last thing of a scenario.
+func (p *process) end() {
+	if p.cmd != nil {
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}

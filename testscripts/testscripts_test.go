@@ -1,0 +1,66 @@
+package testscripts
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	componentcli "k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
+
+	"github.com/alb-appliance/appliance/appliance/cli"
+)
+
+// addressModeVariable chooses the address mode of the run: ports (default) needs no rights, native needs low ports.
+const addressModeVariable = "APPLIANCE_ADDRESS_MODE"
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"appliance": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },
+		"kubectl":   func() { os.Exit(componentcli.Run(cmd.NewDefaultKubectlCommand())) },
+	})
+}
+
+// ranges counts the scenarios: each has a loopback range of its own.
+var ranges atomic.Int32
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	mode := os.Getenv(addressModeVariable)
+	if mode == "" {
+		mode = "ports"
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata"),
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			p := &process{mode: mode, vips: fmt.Sprintf("127.%d.0.0/16", 100+ranges.Add(1)), data: filepath.Join(e.WorkDir, "data")}
+			e.Values[processKey{}] = p
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("DATA", p.data)
+			e.Setenv("VIPS", p.vips)
+			e.Setenv("MODE", mode)
+			e.Setenv("KUBECONFIG", filepath.Join(p.data, "kubeconfig"))
+			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
+			e.Defer(p.end)
+			return nil
+		},
+		Condition: func(c string) (bool, error) {
+			switch c {
+			case "native", "ports":
+				return mode == c, nil
+			}
+			return false, fmt.Errorf("unknown condition %s", c)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve": serve, "stop": stop, "kill9": kill9, "curl": curl, "await": await, "load": load, "resolve": resolve,
+			"endpoint": endpoint, "later": later,
+		},
+		Deadline: time.Now().Add(5 * time.Minute),
+	})
+}
