@@ -19,39 +19,36 @@ func newLogger(ctx context.Context, w io.Writer, level string) *slog.Logger {
 	least := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "error": slog.LevelError}[level]
 	var handler slog.Handler = slog.NewTextHandler(w, &slog.HandlerOptions{Level: least})
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		handler = tint.NewHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})
+		handler = tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})
 	}
 	logger := slog.New(handler)
 	klog.SetSlogLogger(slog.New(quiet{ctx, handler}).With("component", "kubernetes"))
 	return logger
 }
 
-// quiet is a handler for libraries that find everything worth telling: their information and warnings are our details.
+// quiet is a handler for libraries that find everything worth telling: what upstream's controllers report as errors
+// they try again, so all of it is our details.
 type quiet struct {
 	until context.Context
 	slog.Handler
 }
 
-func (q quiet) level(l slog.Level) slog.Level {
-	if l < slog.LevelError {
-		return slog.LevelDebug
-	}
-	return l
-}
-
-func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.until.Err() == nil && q.Handler.Enabled(ctx, q.level(l))
+func (q quiet) Enabled(ctx context.Context, _ slog.Level) bool {
+	return q.until.Err() == nil && q.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
 	if !q.Enabled(ctx, r.Level) { // klog writes errors without asking
 		return nil
 	}
-	r.Level = q.level(r.Level)
+	r.Level = slog.LevelDebug
 	return q.Handler.Handle(ctx, r)
 }
 
 func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return quiet{q.until, q.Handler.WithAttrs(attrs)}
 }
-func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.until, q.Handler.WithGroup(name)} }
+
+func (q quiet) WithGroup(name string) slog.Handler {
+	return quiet{q.until, q.Handler.WithGroup(name)}
+}

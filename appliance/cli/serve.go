@@ -37,6 +37,7 @@ func (serveCommand) Help() string {
 
 // Run serves until interrupted; a second interrupt ends at once.
 func (c *serveCommand) Run(s *streams, g *grammar) error {
+	collectLittle()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	config, err := c.config(g)
@@ -55,6 +56,7 @@ func (c *serveCommand) Run(s *streams, g *grammar) error {
 		fmt.Fprintf(s.out, "load balancers   %s, %s\n", r.VIPRange, modeText(r.AddressMode))
 		fmt.Fprintf(s.out, "name server      %s\n", r.Nameserver)
 		fmt.Fprintln(s.out, "ready")
+		collectOften()
 	})
 }
 

@@ -38,7 +38,7 @@ func (c *container) environment() (map[string]string, error) {
 	}
 	env, err := environment(c.spec, surroundings{
 		pod: c.pod.object, podIP: c.pod.ip.String(), hostIP: c.pod.node.Address.String(),
-		capacity: c.pod.runtime.node(c.pod.node).Status.Allocatable, services: services, data: c.pod.data(),
+		capacity: capacity(), services: services, data: c.pod.data(),
 	})
 	if err != nil {
 		return nil, err

@@ -104,7 +104,7 @@ func (k *Kubelet) run(ctx context.Context, client kubernetes.Interface, ready fu
 	defer factory.Shutdown()
 	defer cancel()
 	pods := factory.InformerFor(&corev1.Pod{}, podsOnNodes)
-	proxy := newProxy(k, factory)
+	proxy := newProxy(k, factory, pods)
 	r.services = factory.Core().V1().Services().Lister()
 	factory.Start(ctx.Done())
 	if !cache.WaitFor(ctx, "", append(proxy.synced(), pods.HasSyncedChecker())...) {

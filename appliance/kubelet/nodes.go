@@ -100,12 +100,16 @@ func (r *runtime) tellNode(n Node, o *corev1.Node, reason, message string) {
 	r.events.tell(corev1.ObjectReference{Kind: "Node", APIVersion: "v1", Name: n.Name, UID: o.UID}, n.Name, corev1.EventTypeNormal, reason, message)
 }
 
+// capacity is every node's: what the scheduler may fill. Built-in images use far less than pods ask for.
+func capacity() corev1.ResourceList {
+	return corev1.ResourceList{
+		corev1.ResourceCPU: *resource.NewQuantity(4, resource.DecimalSI), corev1.ResourceMemory: *resource.NewQuantity(8<<30, resource.BinarySI),
+		corev1.ResourceEphemeralStorage: *resource.NewQuantity(40<<30, resource.BinarySI), corev1.ResourcePods: *resource.NewQuantity(110, resource.DecimalSI),
+	}
+}
+
 // node is the Node object: it says of itself what it is.
 func (r *runtime) node(n Node) *corev1.Node {
-	capacity := corev1.ResourceList{
-		corev1.ResourceCPU: resource.MustParse("4"), corev1.ResourceMemory: resource.MustParse("8Gi"),
-		corev1.ResourceEphemeralStorage: resource.MustParse("40Gi"), corev1.ResourcePods: resource.MustParse("110"),
-	}
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.Name, Labels: map[string]string{
 			corev1.LabelHostname: n.Name, corev1.LabelOSStable: "linux", corev1.LabelArchStable: goruntime.GOARCH,
@@ -114,7 +118,7 @@ func (r *runtime) node(n Node) *corev1.Node {
 		}},
 		Spec: corev1.NodeSpec{ProviderID: n.Region + "." + n.InstanceID},
 		Status: corev1.NodeStatus{
-			Capacity: capacity, Allocatable: capacity.DeepCopy(),
+			Capacity: capacity(), Allocatable: capacity(),
 			Addresses: []corev1.NodeAddress{
 				{Type: corev1.NodeInternalIP, Address: n.Address.String()}, {Type: corev1.NodeHostName, Address: n.Name},
 			},

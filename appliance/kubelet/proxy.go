@@ -21,21 +21,22 @@ import (
 
 type serviceLister = corelisters.ServiceLister
 
-// proxy is kube-proxy's part: it tells the network what the addresses of Services lead to. Connections take turns over
+// proxy is kube-proxy's part: it tells the network what the addresses of Services, and host ports, lead to. Connections take turns over
 // the endpoints; session affinity and internalTrafficPolicy are not looked at, for the network does not know who asks.
 type proxy struct {
 	network  *podnet.Network
 	nodes    []Node
 	services serviceLister
 	slices   discoverylisters.EndpointSliceLister
+	pods     cache.SharedIndexInformer
 	watched  []cache.SharedIndexInformer
 	changed  chan struct{} // one slot: look again
 }
 
-func newProxy(k *Kubelet, factory informers.SharedInformerFactory) *proxy {
+func newProxy(k *Kubelet, factory informers.SharedInformerFactory, pods cache.SharedIndexInformer) *proxy {
 	services, slices := factory.Core().V1().Services(), factory.Discovery().V1().EndpointSlices()
 	return &proxy{
-		network: k.options.Network, nodes: k.options.Nodes, services: services.Lister(), slices: slices.Lister(),
+		network: k.options.Network, nodes: k.options.Nodes, services: services.Lister(), slices: slices.Lister(), pods: pods,
 		watched: []cache.SharedIndexInformer{services.Informer(), slices.Informer()}, changed: make(chan struct{}, 1),
 	}
 }
@@ -64,6 +65,13 @@ func (p *proxy) start(ctx context.Context, running *sync.WaitGroup) error {
 			return fmt.Errorf("watch Services: %w", err)
 		}
 	}
+	_, err := p.pods.AddEventHandler(cache.FilteringResourceEventHandler{
+		FilterFunc: func(o any) bool { pod, ok := o.(*corev1.Pod); return !ok || len(hostPorts(pod)) > 0 },
+		Handler:    cache.ResourceEventHandlerFuncs{AddFunc: func(any) { wake() }, UpdateFunc: func(any, any) { wake() }, DeleteFunc: func(any) { wake() }},
+	})
+	if err != nil {
+		return fmt.Errorf("watch pods: %w", err)
+	}
 	if err := p.publish(); err != nil {
 		return err
 	}
@@ -89,8 +97,40 @@ func (p *proxy) publish() error {
 	if err != nil {
 		return fmt.Errorf("list EndpointSlices: %w", err)
 	}
-	p.network.SetServices(table(services, slices, p.nodes))
+	all := table(services, slices, p.nodes)
+	for _, o := range p.pods.GetStore().List() {
+		addHostPorts(all, o.(*corev1.Pod))
+	}
+	p.network.SetServices(all)
 	return nil
+}
+
+// addHostPorts leads ports of a node to the pod on it that claimed them.
+func addHostPorts(all map[netip.AddrPort][]netip.AddrPort, pod *corev1.Pod) {
+	node, err := netip.ParseAddr(pod.Status.HostIP)
+	ip, err2 := netip.ParseAddr(pod.Status.PodIP)
+	if err != nil || err2 != nil || isTerminal(pod) {
+		return
+	}
+	for _, port := range hostPorts(pod) {
+		all[netip.AddrPortFrom(node, uint16(port.HostPort))] = []netip.AddrPort{netip.AddrPortFrom(ip, uint16(port.ContainerPort))}
+	}
+}
+
+// hostPorts lists what a pod claims of its node; a pod on the node's own network listens there itself.
+func hostPorts(pod *corev1.Pod) []corev1.ContainerPort {
+	var all []corev1.ContainerPort
+	if pod.Spec.HostNetwork {
+		return nil
+	}
+	for _, c := range pod.Spec.Containers {
+		for _, port := range c.Ports {
+			if port.HostPort > 0 && (port.Protocol == "" || port.Protocol == corev1.ProtocolTCP) {
+				all = append(all, port)
+			}
+		}
+	}
+	return all
 }
 
 // table works out what each address of each Service leads to: cluster IPs, external IPs and node ports.

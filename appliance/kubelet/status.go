@@ -163,11 +163,8 @@ func (p *pod) conditions(s *corev1.PodStatus) {
 	now := metav1.NewTime(p.options.Clock.Now()).Rfc3339Copy()
 	set := func(t corev1.PodConditionType, reason, message string) {
 		status := corev1.ConditionTrue
-		if reason != "" {
+		if reason != "" && !(s.Phase == corev1.PodSucceeded && t == corev1.PodInitialized) || t == corev1.PodReadyToStartContainers && !p.ip.IsValid() {
 			status = corev1.ConditionFalse
-		}
-		if s.Phase == corev1.PodSucceeded && t == corev1.PodInitialized {
-			status = corev1.ConditionTrue
 		}
 		setCondition(s, corev1.PodCondition{Type: t, Status: status, Reason: reason, Message: message, ObservedGeneration: p.object.Generation, LastTransitionTime: now})
 	}

@@ -6,7 +6,6 @@ package enginetest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -70,7 +69,6 @@ type fixture struct {
 	engine    Engine
 	clock     *clockwork.FakeClock
 	records   chan dataplane.AccessRecord
-	tidy      sync.Once
 }
 
 func newFixture(t *testing.T, newEngine NewEngine) *fixture {

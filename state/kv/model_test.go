@@ -83,9 +83,7 @@ func (m *model) now() map[string]entry { return m.states[m.revision] }
 func (m *model) write(puts map[string]string, deletes []string) {
 	state := maps.Clone(m.now())
 	for _, key := range deletes {
-		if _, ok := state[key]; ok {
-			delete(state, key)
-		}
+		delete(state, key)
 	}
 	if len(puts) == 0 && len(state) == len(m.now()) {
 		return

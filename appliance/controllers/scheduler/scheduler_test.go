@@ -42,7 +42,9 @@ func start(t *testing.T, objects ...runtime.Object) (*fake.Clientset, <-chan str
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, client, Options{Clock: clockwork.NewFakeClock(), Logger: slog.New(slog.DiscardHandler)}) }()
+	go func() {
+		ended <- run(ctx, client, Options{Clock: clockwork.NewFakeClock(), Logger: slog.New(slog.DiscardHandler)})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
