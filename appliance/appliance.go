@@ -151,7 +151,7 @@ func (a *Appliance) openTraffic(context.Context) (err error) {
 		return fmt.Errorf("%w; take another --vip-range, or --address-mode ports", err)
 	}
 	a.publisher = &edge.Publisher{
-		Cloud: a.cloud, Engine: a.engine, Zone: a.names, Addresses: a.addresses, Open: a.opener, Logger: a.logger("edge"),
+		Cloud: a.cloud, Engine: a.engine, Zone: a.names, Addresses: a.addresses, Open: a.opener, Clock: a.clock, Logger: a.logger("edge"),
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (a *Appliance) logger(component string) *slog.Logger {
 func listenAPI(address string) (net.Listener, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("serve the Kubernetes API: %w; stop what listens there or choose another address with --listen", err)
+		return nil, fmt.Errorf("serve the Kubernetes API: %w; stop what listens there or choose another address with --listen", heldBy(err, address))
 	}
 	return l, nil
 }

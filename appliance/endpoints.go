@@ -85,6 +85,10 @@ func listenerView(l *cloudsim.Listener, status map[string]dataplane.ListenerStat
 	for _, socket := range s.Sockets {
 		if socket.Bound != "" {
 			view.Sockets = append(view.Sockets, socket.Bound)
+			continue
+		}
+		if who := holder(socket.Configured); who != "" {
+			view.Error += "; " + socket.Configured + " is held by " + who
 		}
 	}
 	return view

@@ -137,6 +137,12 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 		Transport:     &http.Transport{DialContext: dialer(ts), DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	if sent := processOf(ts).sent; sent != nil {
+		processOf(ts).sent = nil
+		request = request.WithContext(httptrace.WithClientTrace(request.Context(), &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { sent() },
+		}))
+	}
 	if by := processOf(ts).later; by != "" {
 		processOf(ts).later = ""
 		answered, moving := make(chan struct{}), sync.WaitGroup{}

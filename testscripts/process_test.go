@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -25,7 +26,9 @@ type process struct {
 	cmd              *exec.Cmd
 	done             chan error
 	log              *buffer
-	later            string // how far the next request moves the clock
+	later            string       // how far the next request moves the clock
+	held             net.Listener // of hold
+	sent             func()       // called once the next request is on its way
 }
 
 func processOf(ts *testscript.TestScript) *process { return ts.Value(processKey{}).(*process) }
@@ -109,13 +112,21 @@ func lookPath(ts *testscript.TestScript, name string) string {
 	return ""
 }
 
-// stop interrupts the appliance and wants it to end well and soon.
-func stop(ts *testscript.TestScript, neg bool, _ []string) {
+// stop interrupts the appliance and wants it to end well and soon. With curl's arguments it does so while that request
+// is in flight, and wants its answer.
+func stop(ts *testscript.TestScript, neg bool, args []string) {
 	p := processOf(ts)
 	if neg || p.cmd == nil {
 		ts.Fatalf("stop: no appliance runs")
 	}
-	ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	if len(args) == 0 {
+		ts.Check(p.cmd.Process.Signal(os.Interrupt))
+	} else {
+		process := p.cmd.Process
+		// The request has left the client; give the pod, which takes longer than this, time to get it.
+		p.sent = func() { time.AfterFunc(300*time.Millisecond, func() { _ = process.Signal(os.Interrupt) }) }
+		curl(ts, false, args)
+	}
 	select {
 	case err := <-p.done:
 		if err != nil {

@@ -39,11 +39,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			p := &process{mode: mode, vips: fmt.Sprintf("127.%d.0.0/16", 100+ranges.Add(1)), data: filepath.Join(e.WorkDir, "data")}
+			second := 100 + ranges.Add(1)
+			p := &process{mode: mode, vips: fmt.Sprintf("127.%d.0.0/16", second), data: filepath.Join(e.WorkDir, "data")}
 			e.Values[processKey{}] = p
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("DATA", p.data)
 			e.Setenv("VIPS", p.vips)
+			e.Setenv("VIP", fmt.Sprintf("127.%d.0.2", second))
 			e.Setenv("MODE", mode)
 			e.Setenv("KUBECONFIG", filepath.Join(p.data, "kubeconfig"))
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
@@ -59,7 +61,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serve, "stop": stop, "kill9": kill9, "curl": curl, "await": await, "load": load, "resolve": resolve,
-			"endpoint": endpoint, "later": later,
+			"endpoint": endpoint, "later": later, "ws": ws, "wsidle": wsidle, "hold": hold, "release": release,
 		},
 		Deadline: time.Now().Add(5 * time.Minute),
 	})

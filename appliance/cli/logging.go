@@ -33,8 +33,9 @@ type quiet struct {
 	slog.Handler
 }
 
-func (q quiet) Enabled(ctx context.Context, _ slog.Level) bool {
-	return q.until.Err() == nil && q.Handler.Enabled(ctx, slog.LevelDebug)
+func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+	// klog's verbosity n is level -n: what is beyond 4 is for upstream's own developers.
+	return l >= slog.LevelDebug && q.until.Err() == nil && q.Handler.Enabled(ctx, slog.LevelDebug)
 }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {

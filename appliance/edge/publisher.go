@@ -4,6 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"time"
+
+	"github.com/jonboulle/clockwork"
 
 	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/dataplane"
@@ -26,19 +29,23 @@ type Publisher struct {
 	Zone      Zone
 	Addresses *Addresses
 	Open      Opener
+	Clock     clockwork.Clock
 	Logger    *slog.Logger
 
 	lastError string
 }
 
+// bindAgain is how long a publisher waits before it tries sockets again that somebody else held.
+const bindAgain = 10 * time.Second
+
 // Publish translates the inventory as it is now and returns when the data plane has switched. What cannot be bound is
-// logged, once, and shown by the engine; the rest serves.
-func (p *Publisher) Publish(ctx context.Context) {
+// logged, once, and shown by the engine; the rest serves. It tells whether everything is bound.
+func (p *Publisher) Publish(ctx context.Context) bool {
 	i := p.Cloud.Inventory()
 	p.Zone.Publish(Names(i))
 	err := p.Engine.Apply(ctx, Translate(i, p.Addresses, p.Open))
 	if ctx.Err() != nil {
-		return
+		return true
 	}
 	text := ""
 	if err != nil {
@@ -51,19 +58,25 @@ func (p *Publisher) Publish(ctx context.Context) {
 		}
 	}
 	p.Logger.Debug("published", "revision", i.Revision)
+	return err == nil
 }
 
 // Run publishes after every change of the cloud until ctx ends. Changes that come while one is published are taken
-// together.
+// together. While a socket is missing it tries again from time to time.
 func (p *Publisher) Run(ctx context.Context) error {
 	changed := p.Cloud.Watch(ctx)
-	p.Publish(ctx)
 	for {
+		again := p.Clock.NewTimer(bindAgain)
+		if p.Publish(ctx) {
+			again.Stop()
+		}
 		select {
 		case <-ctx.Done():
+			again.Stop()
 			return nil
 		case <-changed:
-			p.Publish(ctx)
+			again.Stop()
+		case <-again.Chan():
 		}
 	}
 }
