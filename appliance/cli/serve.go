@@ -14,9 +14,9 @@ import (
 )
 
 type serveCommand struct {
-	Listen        string   `help:"Address of the Kubernetes API, HTTPS; port 0 picks one." default:"127.0.0.1:6443" placeholder:"ADDR"`
-	VIPRange      string   `name:"vip-range" help:"Loopback range of load balancers and the name server." default:"127.77.0.0/16" placeholder:"CIDR"`
-	Region        string   `help:"Simulated region." default:"cn-wulanchabu" placeholder:"ID"`
+	Listen        string   `help:"Address of the Kubernetes API, HTTPS; port 0 picks one (default: ${default})." default:"127.0.0.1:6443" placeholder:"ADDR"`
+	VIPRange      string   `name:"vip-range" help:"Loopback range of load balancers and the name server (default: ${default})." default:"127.77.0.0/16" placeholder:"CIDR"`
+	Region        string   `help:"Simulated region (default: ${default})." default:"cn-wulanchabu" placeholder:"ID"`
 	NetworkPlugin string   `help:"Network plugin of the cluster: terway or flannel. Flannel refuses ClusterIP backends as the real one does." default:"terway" enum:"terway,flannel"`
 	ALB           string   `name:"alb" help:"What the ALB Ingress Controller makes when it is first installed: new, new-intranet or none." default:"new" enum:"new,new-intranet,none"`
 	AddressMode   string   `help:"How addresses become sockets: native binds the real ports, ports binds high ones, auto takes native where permitted." default:"auto" enum:"auto,native,ports"`
