@@ -2,6 +2,7 @@ package testscripts
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/kubectl/pkg/cmd"
 
 	"github.com/alb-appliance/appliance/appliance/cli"
+	"github.com/alb-appliance/appliance/appliance/edge"
 )
 
 // addressModeVariable chooses the address mode of the run: ports (default) needs no rights, native needs low ports.
@@ -33,6 +35,9 @@ func TestScripts(t *testing.T) {
 	mode := os.Getenv(addressModeVariable)
 	if mode == "" {
 		mode = "ports"
+	}
+	if _, err := edge.NewAddresses(netip.MustParsePrefix("127.100.0.0/16"), edge.Mode(mode)); err != nil {
+		t.Skip("this machine does not permit address mode", mode, "-", err)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata"),
