@@ -12,6 +12,9 @@ type Inputs struct {
 	Turn func(upstreamID string) uint64
 	// Healthy tells whether an endpoint may be preferred (State.Healthy). Nil takes all for healthy.
 	Healthy func(endpointID string) bool
+	// AltSvc is the value of Alt-Svc that answers on the request's socket carry; empty for none. Engines know it
+	// (AltSvcH3), since they know which port a QUIC listener is bound to.
+	AltSvc string
 	// Trace, if set, gets a record of every route tried and why it did or did not match.
 	Trace *Trace
 }
@@ -64,6 +67,13 @@ type Decision struct {
 	Upgrade string
 	// RequestID is what X-Request-ID will say; empty when the listener adds none.
 	RequestID string
+	// Target is the request target that the endpoint gets when the route rewrites it; empty when it gets the client's.
+	Target string
+	// BodyBytes is the route's bound on the request's body, 0 for none of its own. Decide has compared a length known
+	// beforehand; the engine counts what comes without one.
+	BodyBytes int64
+	// AltSvc is Inputs.AltSvc.
+	AltSvc string
 
 	upstream *upstreamProgram
 }
@@ -85,7 +95,7 @@ func (p *Program) Decide(listenerID string, r *Request, in Inputs) Decision {
 		d.refuse(ReasonNoRoute)
 		return d
 	}
-	d := Decision{Listener: lp.conf}
+	d := Decision{Listener: lp.conf, AltSvc: in.AltSvc}
 	if r.Method == "TRACE" || r.Method == "CONNECT" {
 		d.refuse(ReasonMethod)
 		return d
@@ -100,9 +110,24 @@ func (p *Program) Decide(listenerID string, r *Request, in Inputs) Decision {
 		return d
 	}
 	d.Route = &route.Route
-	d.Timeouts = route.Timeouts
+	d.Timeouts, d.BodyBytes = route.Timeouts, route.BodyBytes
+	if d.BodyBytes > 0 && r.Length > d.BodyBytes {
+		d.refuse(ReasonBodyTooLarge)
+		return d
+	}
 	d.act(p, r, &in)
+	if d.Kind == KindForward && route.rewrite != nil {
+		d.Target = route.rewrite.target(lp.conf.Class, path, r)
+	}
 	return d
+}
+
+// TargetFor gives the request target that the endpoint gets: the client's, unless the route rewrites it.
+func (d *Decision) TargetFor(r *Request) string {
+	if d.Target != "" {
+		return d.Target
+	}
+	return r.Target()
 }
 
 // act carries out the route's action.
@@ -161,7 +186,7 @@ func (d *Decision) NextEndpoint(in Inputs, tried []string) *Endpoint {
 func (d *Decision) refuse(reason Reason) {
 	d.Kind = KindReply
 	d.Outcome = OutcomeOf(d.Class(), reason)
-	d.Reply = ErrorPage(d.Class(), d.Outcome.Status)
+	d.Reply = reasonPage(d.Class(), d.Outcome)
 }
 
 // noRoute answers as the listener says, or as its class does when the listener says nothing.

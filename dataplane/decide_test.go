@@ -200,6 +200,9 @@ func TestTextReadsBack(t *testing.T) {
 // FuzzParse checks that any text is either refused or has a canonical form that stays.
 func FuzzParse(f *testing.F) {
 	f.Add("listener a alb HTTP 80\n  route r\n    path exact /x\n    reply 200 body=\"a b\"\nupstream u http keepalive\n")
+	f.Add("listener a nginx HTTPS 443\n  tls h2 default=c policy=p\n    cert c\n    cert c host=h\n  quic q\n  reload generation=3 cut=4m0s\n" +
+		"  response X y\n  route r\n    rewrite ^/(.*) /$1\n    body 9\n    response X z\n    redirect 308 trimslash\n" +
+		"certificate c ECC names=a,b from=2026-01-01T00:00:00Z to=2026-04-01T00:00:00.5+01:00 sha256=00\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := dataplane.Parse(text)
 		if err != nil {
@@ -219,14 +222,18 @@ func FuzzParse(f *testing.F) {
 func TestParseErrors(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"socket 1":                                  `line 1: "socket" is unknown or stands in the wrong place`,
-		"listener a alb HTTP x":                     `line 1: listener: "x" is not a whole number`,
-		"listener a alb HTTP":                       "line 1: listener: a word is missing",
-		"listener a alb HTTP 1\n  route r a":        `line 2: route: "a" is unknown`,
-		"listener a alb HTTP 1 x=y":                 `line 1: listener: "x=" is unknown`,
-		"listener \"a":                              "begins a quoted word that does not end",
-		"listener a alb HTTP 1\n client idle=1":     `idle="1" is not a duration such as 15s`,
-		"listener a alb HTTP 1\n\n# note\n  host a": `line 4: "host" is unknown or stands in the wrong place`,
+		"socket 1":                                     `line 1: "socket" is unknown or stands in the wrong place`,
+		"listener a alb HTTP x":                        `line 1: listener: "x" is not a whole number`,
+		"listener a alb HTTP":                          "line 1: listener: a word is missing",
+		"listener a alb HTTP 1\n  route r a":           `line 2: route: "a" is unknown`,
+		"listener a alb HTTP 1 x=y":                    `line 1: listener: "x=" is unknown`,
+		"certificate c from=now":                       `from="now" is not a time such as 2026-01-02T03:04:05Z`,
+		"certificate c DSA":                            `line 1: certificate: "DSA" is unknown`,
+		"listener a alb HTTPS 1\n cert c":              `line 2: "cert" is unknown or stands in the wrong place`,
+		"listener a alb HTTP 1\n reload generation=-1": `generation="-1" is not a whole number from 0 on`,
+		"listener \"a":                                 "begins a quoted word that does not end",
+		"listener a alb HTTP 1\n client idle=1":        `idle="1" is not a duration such as 15s`,
+		"listener a alb HTTP 1\n\n# note\n  host a":    `line 4: "host" is unknown or stands in the wrong place`,
 	} {
 		if _, err := dataplane.Parse(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Parse(%q) gave %v, want %q", text, err, want)

@@ -113,6 +113,9 @@ func explain(t *testing.T, prog *dataplane.Program, line string) string {
 	if d.Upgrade != "" {
 		fmt.Fprintf(&b, " upgrade %s", d.Upgrade)
 	}
+	if d.Target != "" {
+		fmt.Fprintf(&b, " as %s", d.Target)
+	}
 	b.WriteByte('\n')
 	if d.Kind == dataplane.KindForward {
 		for _, f := range dataplane.RequestHead(nil, r, &d) {

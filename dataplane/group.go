@@ -12,7 +12,8 @@ const linearLimit = 8
 // snapshots does not keep them in memory.
 type compiledRoute struct {
 	Route
-	paths []pathRule
+	paths   []pathRule
+	rewrite *rewriteRule // nil for none
 }
 
 // compileRoute prepares a route's conditions.
@@ -24,6 +25,13 @@ func compileRoute(r *Route) (*compiledRoute, error) {
 			return nil, err
 		}
 		c.paths = append(c.paths, rule)
+	}
+	if r.Rewrite != nil {
+		rule, err := compileRewrite(r.Rewrite)
+		if err != nil {
+			return nil, err
+		}
+		c.rewrite = rule
 	}
 	return c, nil
 }

@@ -1,6 +1,9 @@
 package dataplane
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // hopFields knows which fields of a message are not passed on.
 type hopFields struct {
@@ -73,22 +76,95 @@ func skipsToEndpoint(name string, nginx bool) bool {
 
 // ResponseHead appends to dst the fields of the answer that goes to the client: the endpoint's, without those that
 // belong to its connection. Class nginx takes out Server and the X-Accel fields, which speak to nginx itself
-// (NGINX-FACTS 5). A switch of protocols keeps its Upgrade.
+// (NGINX-FACTS 5). Fields that listener and route set go before the endpoint's. A switch of protocols keeps its
+// Upgrade.
 func ResponseHead(dst []Field, resp *Response, d *Decision) []Field {
 	hop := hopByHop(resp.Fields)
 	nginx := d.Class() == ClassNGINX
+	ours := d.setFields()
 	for _, f := range resp.Fields {
 		switch {
-		case hop.has(f.Name), !FieldOK(f):
+		case hop.has(f.Name), !FieldOK(f), len(ours) > 0 && hasField(ours, f.Name):
 		case nginx && (strings.EqualFold(f.Name, "Server") || hasPrefixFold(f.Name, "X-Accel-")):
 		default:
 			dst = append(dst, f)
 		}
 	}
+	dst = append(dst, ours...)
 	if resp.Status == 101 {
 		dst = append(dst, Field{"Connection", "upgrade"}, Field{"Upgrade", fieldValue(resp.Fields, "Upgrade")})
 	}
 	return dst
+}
+
+// ReplyHead appends to dst the fields of the decision's own answer (KindReply, KindRedirect), Content-Length included
+// unless the status allows no body.
+func ReplyHead(dst []Field, d *Decision) []Field {
+	reply := &d.Reply
+	if reply.ContentType != "" && reply.Body != "" {
+		dst = appendOK(dst, Field{"Content-Type", reply.ContentType})
+	}
+	if d.Location != "" {
+		dst = appendOK(dst, Field{"Location", d.Location})
+	}
+	if reply.Status != 204 && reply.Status != 304 {
+		dst = append(dst, Field{"Content-Length", strconv.Itoa(len(reply.Body))})
+	}
+	return append(dst, d.setFields()...)
+}
+
+// setFields lists what listener and route put on every answer, and Alt-Svc.
+func (d *Decision) setFields() []Field {
+	if d.Listener == nil {
+		return nil
+	}
+	var route []Field
+	if d.Route != nil {
+		route = d.Route.Response
+	}
+	if len(route) == 0 && len(d.Listener.Response) == 0 && d.AltSvc == "" {
+		return nil
+	}
+	var out []Field
+	for _, f := range route {
+		out = appendSettable(out, f)
+	}
+	for _, f := range d.Listener.Response {
+		if !hasField(route, f.Name) {
+			out = appendSettable(out, f)
+		}
+	}
+	if d.AltSvc != "" && !hasField(out, "Alt-Svc") {
+		out = append(out, Field{"Alt-Svc", d.AltSvc})
+	}
+	return out
+}
+
+// appendSettable appends a field that a rule may set.
+func appendSettable(dst []Field, f Field) []Field {
+	if !settable(f.Name) {
+		return dst
+	}
+	return appendOK(dst, f)
+}
+
+// settable tells the names that rules may set on answers from those that frame a message (ALB-FACTS 4.6).
+func settable(name string) bool {
+	return !strings.EqualFold(name, "Content-Length") && !(hopFields{}).has(name)
+}
+
+// appendOK appends a field that may be written.
+func appendOK(dst []Field, f Field) []Field {
+	if !FieldOK(f) {
+		return dst
+	}
+	return append(dst, f)
+}
+
+// AltSvcH3 gives the value of Alt-Svc that offers HTTP/3 on a port of the same host (RFC 7838, RFC 9114 section 3.1.1)
+// for a day, RFC 7838's default. How long the real product lets clients remember it is not known.
+func AltSvcH3(port uint16) string {
+	return `h3=":` + strconv.Itoa(int(port)) + `"; ma=86400`
 }
 
 // hasPrefixFold is strings.HasPrefix without regard to case.

@@ -14,6 +14,7 @@ type Metrics struct {
 	durations   *prometheus.HistogramVec
 	connections *prometheus.GaugeVec
 	refused     *prometheus.CounterVec
+	handshakes  *prometheus.CounterVec
 	tunnels     *prometheus.GaugeVec
 	attempts    *prometheus.CounterVec
 	panics      prometheus.Counter
@@ -41,6 +42,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"listener"}),
 		connections: gauge("connections", "Client connections open.", "listener"),
 		refused:     counter("connections_refused_total", "Client connections closed at once because the listener held its maximum.", "listener"),
+		handshakes:  counter("tls_handshakes_failed_total", "TLS handshakes that ended without a session.", "listener"),
 		tunnels:     gauge("tunnels", "Upgraded connections open.", "listener"),
 		attempts:    counter("upstream_attempts_total", "Tries to have a request answered by an endpoint, by result.", "upstream", "result"),
 		panics:      prometheus.NewCounter(prometheus.CounterOpts(opts("panics_total", "Requests in which the data plane itself failed."))),
@@ -48,7 +50,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		problems:    prometheus.NewGauge(prometheus.GaugeOpts(opts("snapshot_problems", "Parts of the current snapshot that cannot be served as written."))),
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.durations, m.connections, m.refused, m.tunnels, m.attempts, m.panics, m.generation, m.problems)
+		reg.MustRegister(m.requests, m.durations, m.connections, m.refused, m.handshakes, m.tunnels, m.attempts, m.panics, m.generation, m.problems)
 	}
 	return m
 }
@@ -68,6 +70,9 @@ func (m *Metrics) Connections(listener string, n int) {
 
 // ConnectionRefused counts a client connection over the listener's maximum.
 func (m *Metrics) ConnectionRefused(listener string) { m.refused.WithLabelValues(listener).Inc() }
+
+// HandshakeFailed counts a TLS handshake that ended without a session.
+func (m *Metrics) HandshakeFailed(listener string) { m.handshakes.WithLabelValues(listener).Inc() }
 
 // Tunnels adds n to the open upgraded connections of a listener.
 func (m *Metrics) Tunnels(listener string, n int) {
@@ -100,6 +105,7 @@ func (m *Metrics) Applied(old, p *Program, problems int) {
 			m.requests.DeletePartialMatch(gone)
 			m.durations.DeletePartialMatch(gone)
 			m.refused.DeletePartialMatch(gone)
+			m.handshakes.DeletePartialMatch(gone)
 		}
 	}
 	for id := range old.upstreams {

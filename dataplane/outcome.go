@@ -23,6 +23,7 @@ const (
 	ReasonUpstreamClosed  Reason = "upstream_closed"
 	ReasonResponseCut     Reason = "response_cut"
 	ReasonBadRequest      Reason = "bad_request"
+	ReasonPlainHTTP       Reason = "plain_http"
 	ReasonHeaderTooLarge  Reason = "header_too_large"
 	ReasonTooManyFields   Reason = "too_many_fields"
 	ReasonURITooLong      Reason = "uri_too_long"
@@ -35,6 +36,7 @@ const (
 	ReasonTunnelIdle      Reason = "tunnel_idle"
 	ReasonTunnelStalled   Reason = "tunnel_stalled"
 	ReasonShutdown        Reason = "shutdown"
+	ReasonReload          Reason = "reload"
 	ReasonFault           Reason = "fault"
 	ReasonInternal        Reason = "internal"
 )
@@ -72,10 +74,11 @@ var outcomeRows = [...]outcomeRow{
 	{ReasonUpstreamClosed, 502, 502, "the endpoint closed the connection before it sent a response header"},
 	{ReasonResponseCut, 0, 0, "the endpoint closed the connection in the middle of its response; the answer was cut"},
 	{ReasonBadRequest, 400, 400, "the request is not valid HTTP"},
+	{ReasonPlainHTTP, 400, 400, "the request came as plain HTTP to a port that speaks HTTPS"},
 	{ReasonHeaderTooLarge, 400, 400, "the request's header is larger than the listener accepts"},
 	{ReasonTooManyFields, 400, 400, "the request has more header fields than the listener accepts"},
 	{ReasonURITooLong, 414, 414, "the request's target is longer than the listener accepts"},
-	{ReasonBodyTooLarge, 413, 413, "the request's body is larger than the listener accepts"},
+	{ReasonBodyTooLarge, 413, 413, "the request's body is larger than the route or the listener accepts"},
 	{ReasonClientTimeout, 408, 408, "the client was too slow to send its request"},
 	{ReasonClientClosed, 499, 499, "the client went away before it had its answer"},
 	{ReasonMethod, 405, 405, "the method is refused: TRACE and CONNECT are never forwarded"},
@@ -84,6 +87,7 @@ var outcomeRows = [...]outcomeRow{
 	{ReasonTunnelIdle, 0, 0, "the upgraded connection carried no byte for its idle timeout"},
 	{ReasonTunnelStalled, 0, 0, "one side of the upgraded connection stopped reading for longer than the send timeout"},
 	{ReasonShutdown, 0, 0, "the listener went away and its grace period is over"},
+	{ReasonReload, 0, 0, "the listener was reloaded, and the grace period of connections begun before is over"},
 	{ReasonFault, 500, 500, "a fault was injected on purpose"},
 	{ReasonInternal, 500, 500, "the data plane itself failed; its log has the details"},
 }

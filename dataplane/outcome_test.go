@@ -71,7 +71,7 @@ func TestRetry(t *testing.T) {
 		"closed before an answer":  {get, false, true},
 		"stale pooled connection":  {with(get, func(a *dataplane.Attempt) { a.Reused = true }), true, true},
 		"third try":                {with(get, func(a *dataplane.Attempt) { a.N = 3 }), false, false},
-		"an answer has begun":      {with(get, func(a *dataplane.Attempt) { a.Reused, a.Answered = true, true }), false, false},
+		"a head was begun":         {with(get, func(a *dataplane.Attempt) { a.Reused, a.Answered = true, true }), false, true},
 		"body is gone":             {with(get, func(a *dataplane.Attempt) { a.Reused, a.BodySent = true, true }), false, false},
 		"post was sent":            {with(get, func(a *dataplane.Attempt) { a.Reused, a.Method = true, "POST" }), false, false},
 		"post refused":             {dataplane.Attempt{N: 1, Method: "POST", Reason: dataplane.ReasonConnectRefused}, false, true},

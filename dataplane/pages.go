@@ -9,6 +9,22 @@ func ErrorPage(class Class, status int) Reply {
 		return Reply{Status: status}
 	}
 	title := strconv.Itoa(status) + " " + StatusText(status)
+	return htmlPage(class, status, title, title, "")
+}
+
+// plainHTTP is what NGINX says to a client that speaks HTTP to a port of HTTPS (NGINX-FACTS 3).
+const plainHTTP = "The plain HTTP request was sent to HTTPS port"
+
+// reasonPage gives the page of an outcome; nearly always the status alone decides it.
+func reasonPage(class Class, o Outcome) Reply {
+	if o.Reason == ReasonPlainHTTP && class == ClassNGINX {
+		return htmlPage(class, o.Status, "400 "+plainHTTP, "400 Bad Request", "<center>"+plainHTTP+"</center>\r\n")
+	}
+	return ErrorPage(class, o.Status)
+}
+
+// htmlPage lays a page out; more stands below its heading.
+func htmlPage(class Class, status int, title, heading, more string) Reply {
 	footer := ""
 	if class == ClassNGINX {
 		footer = "<hr><center>nginx</center>\r\n"
@@ -17,7 +33,7 @@ func ErrorPage(class Class, status int) Reply {
 		Status:      status,
 		ContentType: "text/html",
 		Body: "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
-			"<center><h1>" + title + "</h1></center>\r\n" + footer + "</body>\r\n</html>\r\n",
+			"<center><h1>" + heading + "</h1></center>\r\n" + more + footer + "</body>\r\n</html>\r\n",
 	}
 }
 

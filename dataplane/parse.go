@@ -8,8 +8,8 @@ import (
 )
 
 // Parse reads the text form that Snapshot.String writes. Empty lines and lines that start with # are skipped;
-// indentation means nothing. Endpoints come without Open, which text cannot carry: the caller sets it. The error
-// names the line.
+// indentation means nothing. Endpoints come without Open and certificates without chain and key, which text does not
+// carry: the caller sets them. The error names the line.
 func Parse(text string) (*Snapshot, error) {
 	p := &parser{s: &Snapshot{}}
 	n := 0
@@ -48,6 +48,9 @@ func (p *parser) line(word string, args []string, pairs map[string]string) error
 		p.listener, p.route, p.upstream = nil, nil, &p.s.Upstreams[len(p.s.Upstreams)-1]
 	case word == "endpoint" && p.upstream != nil:
 		p.upstream.Endpoints = append(p.upstream.Endpoints, Endpoint{ID: a.word(), Addr: a.word(), Weight: a.int(a.pair("weight"))})
+	case word == "certificate":
+		p.s.Certificates = append(p.s.Certificates, a.certificate())
+		p.listener, p.route, p.upstream = nil, nil, nil
 	case p.listener != nil && p.listenerLine(word, &a):
 	case p.route != nil && p.routeLine(word, &a):
 	default:
@@ -60,6 +63,22 @@ func (p *parser) line(word string, args []string, pairs map[string]string) error
 func (p *parser) listenerLine(word string, a *arguments) bool {
 	l := p.listener
 	switch word {
+	case "tls":
+		l.TLS = &TLS{HTTP2: a.flag("h2"), Default: a.pair("default"), Policy: a.pair("policy")}
+	case "cert":
+		if l.TLS == nil {
+			return false
+		}
+		l.TLS.parseCert(a)
+	case "quic":
+		l.QUIC = a.word()
+	case "reload":
+		l.Generation, l.CutAfter = a.uint("generation"), a.duration("cut")
+	case "response":
+		if p.route != nil {
+			return false // it is the route's
+		}
+		l.Response = append(l.Response, Field{Name: a.word(), Value: a.word()})
 	case "socket":
 		l.Sockets = append(l.Sockets, a.word())
 	case "client":
@@ -100,8 +119,14 @@ func (p *parser) routeLine(word string, a *arguments) bool {
 	case "redirect":
 		r.Action.Redirect = &Redirect{
 			Status: a.int(a.word()), Scheme: a.pair("scheme"), Host: a.pair("host"), Port: a.int(a.pair("port")),
-			Path: a.pair("path"), Query: a.pair("query"),
+			Path: a.pair("path"), Query: a.pair("query"), TrimSlash: a.flag("trimslash"),
 		}
+	case "rewrite":
+		r.Rewrite = &Rewrite{Regex: a.word(), Replacement: a.word()}
+	case "body":
+		r.BodyBytes = int64(a.int(a.word()))
+	case "response":
+		r.Response = append(r.Response, Field{Name: a.word(), Value: a.word()})
 	case "reply":
 		reply := a.reply()
 		r.Action.Reply = &reply
@@ -109,6 +134,16 @@ func (p *parser) routeLine(word string, a *arguments) bool {
 		return false
 	}
 	return true
+}
+
+// parseCert reads one certificate of a listener, for a host or for the names it holds.
+func (t *TLS) parseCert(a *arguments) {
+	id := a.word()
+	if host := a.pair("host"); host != "" {
+		t.Hosts = append(t.Hosts, CertificateHost{Host: host, Certificate: id})
+		return
+	}
+	t.Certificates = append(t.Certificates, id)
 }
 
 // arguments hands out a line's words and pairs; the first error stays.
@@ -168,6 +203,47 @@ func (a *arguments) duration(key string) time.Duration {
 		a.fail(fmt.Errorf("%s=%q is not a duration such as 15s", key, text))
 	}
 	return d
+}
+
+// uint reads a pair's number; a missing one is 0.
+func (a *arguments) uint(key string) uint64 {
+	text := a.pair(key)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		a.fail(fmt.Errorf("%s=%q is not a whole number from 0 on", key, text))
+	}
+	return n
+}
+
+// time reads a pair's time.
+func (a *arguments) time(key string) time.Time {
+	text := a.pair(key)
+	if text == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		a.fail(fmt.Errorf("%s=%q is not a time such as 2026-01-02T03:04:05Z", key, text))
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+// certificate reads what text tells about a certificate.
+func (a *arguments) certificate() Certificate {
+	c := Certificate{ID: a.word()}
+	for _, kind := range []KeyKind{KeyECC, KeyRSA} {
+		if a.flag(string(kind)) {
+			c.Info.Kind = kind
+		}
+	}
+	if names := a.pair("names"); names != "" {
+		c.Info.Names = strings.Split(names, ",")
+	}
+	c.Info.NotBefore, c.Info.NotAfter, c.Info.SHA256 = a.time("from"), a.time("to"), a.pair("sha256")
+	return c
 }
 
 // reply reads a fixed answer.

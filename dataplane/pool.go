@@ -76,6 +76,20 @@ func (p *Pool[C]) Sweep(now time.Time) {
 	p.drop(func(_ poolKey, since time.Time) bool { return now.Sub(since) > p.maxAge })
 }
 
+// Oldest gives since when the connection that has been idle longest is; false when nothing is pooled.
+func (p *Pool[C]) Oldest() (since time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, list := range p.idle {
+		for _, c := range list {
+			if !ok || c.since.Before(since) {
+				since, ok = c.since, true
+			}
+		}
+	}
+	return since, ok
+}
+
 // Keep closes the connections to endpoints that a program no longer has.
 func (p *Pool[C]) Keep(prog *Program) {
 	keys := map[poolKey]bool{}

@@ -31,6 +31,7 @@ type Program struct {
 	generation uint64
 	listeners  map[string]*listenerProgram
 	upstreams  map[string]*upstreamProgram
+	certs      map[string]*compiledCertificate
 }
 
 // Snapshot returns what the program was compiled from.
@@ -51,6 +52,7 @@ func (p *Program) Listener(id string) (*Listener, bool) {
 // listenerProgram finds the first matching route of one listener.
 type listenerProgram struct {
 	conf   *Listener
+	tls    *ListenerTLS // nil unless the protocol speaks TLS
 	groups map[HostMatch]*placedGroup
 	// globs are the groups whose host condition only a trial can decide.
 	globs []*placedGroup
@@ -84,6 +86,9 @@ func Compile(prev *Program, s *Snapshot) (*Program, []Problem) {
 	}
 	problems := s.Validate()
 	p.upstreams = compileUpstreams(prev, s)
+	var bad []Problem
+	p.certs, bad = compileCertificates(prev, s)
+	problems = append(problems, bad...)
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
 		if _, ok := p.listeners[l.ID]; ok {
@@ -95,6 +100,8 @@ func Compile(prev *Program, s *Snapshot) (*Program, []Problem) {
 		}
 		lp, more := compileListener(old, l)
 		p.listeners[l.ID] = lp
+		problems = append(problems, more...)
+		lp.tls, more = compileTLS(p.certs, l)
 		problems = append(problems, more...)
 	}
 	return p, problems
@@ -201,6 +208,7 @@ func sameRoutes(source, routes []Route, order []int32) bool {
 // equalRoute reports whether two routes mean the same.
 func equalRoute(a, b *Route) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Source == b.Source && a.Timeouts == b.Timeouts &&
+		a.BodyBytes == b.BodyBytes && equalValue(a.Rewrite, b.Rewrite) && slices.Equal(a.Response, b.Response) &&
 		slices.Equal(a.Match.Hosts, b.Match.Hosts) && slices.Equal(a.Match.Paths, b.Match.Paths) &&
 		slices.Equal(a.Action.Forward, b.Action.Forward) &&
 		equalValue(a.Action.Redirect, b.Action.Redirect) && equalValue(a.Action.Reply, b.Action.Reply)

@@ -37,11 +37,14 @@ func location(to *Redirect, r *Request) string {
 	if to.Query != "" {
 		query = to.Query
 	}
-	url := scheme + "://" + authority + path
+	rest := path
 	if query != "" {
-		url += "?" + query
+		rest += "?" + query
 	}
-	return url
+	if to.TrimSlash {
+		rest = strings.TrimSuffix(rest, "/")
+	}
+	return scheme + "://" + authority + rest
 }
 
 // withoutPort drops the port of an authority.

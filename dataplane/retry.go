@@ -14,21 +14,22 @@ type Attempt struct {
 	Sent bool
 	// BodySent is true once any byte of the request's body was taken from the client: it cannot be sent again.
 	BodySent bool
-	// Answered is true once any byte of a response was read.
+	// Answered is true once any byte of a response was read, though its head never became complete.
 	Answered bool
 	// Reused is true when the connection came from a pool: the endpoint may have closed it just then.
 	Reused bool
 }
 
-// Retry reports whether the request may be tried once more. A request is never repeated after an answer has begun or
-// body bytes are gone. A pooled connection that died is replaced for both classes; beyond that class nginx goes on to
-// another endpoint after an error or a timeout (NGINX-FACTS 1), and class alb answers at once (ALB-FACTS 4.5).
-// A method that is not idempotent is repeated only if nothing of it was sent.
+// Retry reports whether the request may be tried once more; the client has had nothing of an answer so far. A request is
+// never repeated after body bytes are gone. A pooled connection that died is replaced for both classes; beyond that
+// class nginx goes on to another endpoint after an error or a timeout before the answer's head is complete
+// (NGINX-FACTS 1), and class alb answers at once (ALB-FACTS 4.5). A method that is not idempotent is repeated only if
+// nothing of it was sent.
 func Retry(d *Decision, a Attempt) bool {
-	if a.Answered || a.BodySent || a.Sent && !isIdempotent(a.Method) {
+	if a.BodySent || a.Sent && !isIdempotent(a.Method) {
 		return false
 	}
-	if a.Reused && (a.Reason == ReasonUpstreamClosed || a.Reason == ReasonConnectFailed) {
+	if a.Reused && !a.Answered && (a.Reason == ReasonUpstreamClosed || a.Reason == ReasonConnectFailed) {
 		return true
 	}
 	if d.Class() != ClassNGINX || a.N >= nginxTries {

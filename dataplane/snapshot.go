@@ -10,6 +10,8 @@ import (
 type Snapshot struct {
 	Listeners []Listener
 	Upstreams []Upstream
+	// Certificates are what listeners of protocol HTTPS and QUIC show, by id.
+	Certificates []Certificate
 }
 
 // Class names the product whose manners a listener has (DESIGN 4c): header rules, status codes and idle rules differ.
@@ -41,11 +43,26 @@ type Listener struct {
 	Protocol     Protocol
 	// Port is the port clients ask for; the sockets may be others (address mode ports).
 	Port int
-	// Sockets are the TCP addresses to bind, "127.77.0.2:80".
+	// Sockets are the addresses to bind, "127.77.0.2:80": TCP, and UDP for protocol QUIC.
 	Sockets []string
 	Client  ClientLimits
+	// TLS is needed for HTTPS and QUIC and has no meaning for HTTP.
+	TLS *TLS
+	// QUIC is the id of a QUIC listener of the snapshot that an HTTPS listener advertises as HTTP/3 with Alt-Svc
+	// (ALB-FACTS 4.8: quicUpgradeEnabled); empty for none. The port told is the one that listener is bound to, and
+	// nothing is told while it is not bound.
+	QUIC    string
 	Forward ForwardHeaders
-	Routes  []Route
+	// Response fields are set on every answer of the listener, those of our own included; an endpoint's fields of
+	// the same names give way.
+	Response []Field
+	// Generation counts the changes that reload the real product (NGINX-FACTS 1); what a reload does to connections
+	// begun before it is said at Reload. A producer whose product never reloads leaves it 0.
+	Generation uint64
+	// CutAfter is how long connections begun before a reload may go on (class nginx: worker-shutdown-timeout, 240 s);
+	// zero for ever.
+	CutAfter time.Duration
+	Routes   []Route
 	// NoRoute answers a request that no route matches: ALB 503, NGINX 404 (DESIGN 4c).
 	NoRoute Reply
 }
@@ -55,11 +72,11 @@ type ClientLimits struct {
 	// Idle is how long a connection may wait for its next request, and how long an upgraded connection of class
 	// alb may carry nothing (ALB-FACTS 4.4: 15 s, 1 to 600).
 	Idle time.Duration
-	// Request bounds reading one request (class alb: ALB-FACTS 4.4, 60 s).
+	// Request bounds reading one request (class alb: ALB-FACTS 4.4, 60 s), and a TLS handshake.
 	Request time.Duration
 	// HeaderBytes bounds the request line and header together (ALB-FACTS 4.4: 32 KiB).
 	HeaderBytes int
-	// Requests is how many requests one connection may carry (ALB-FACTS 4.4: 100 on HTTP).
+	// Requests is how many requests one connection may carry (ALB-FACTS 4.4: 100 on HTTP, 1000 on HTTPS).
 	Requests int
 }
 
@@ -92,6 +109,12 @@ type Route struct {
 	Match    Match
 	Action   Action
 	Timeouts Timeouts
+	// Rewrite changes the path that the endpoint gets; nil passes it on as sent.
+	Rewrite *Rewrite
+	// BodyBytes bounds a request's body (NGINX-FACTS 3: 413); zero leaves it to Limits.BodyBytes.
+	BodyBytes int64
+	// Response fields are set on every answer of the route; they go before the listener's of the same names.
+	Response []Field
 }
 
 // Match holds the conditions of a route: all must hold, and in each any one value.
@@ -130,7 +153,8 @@ const (
 	PathPrefix PathKind = "prefix"
 	// PathGlob takes * for any run of characters and ? for one (ALB-FACTS 3.3).
 	PathGlob PathKind = "glob"
-	// PathRegex is an RE2 expression, matched anywhere unless it is anchored.
+	// PathRegex is an RE2 expression, matched anywhere unless it is anchored, and with regard to case unless it begins
+	// with (?i): NGINX Ingress writes "(?i)^/path" (NGINX-FACTS 2).
 	PathRegex PathKind = "regex"
 )
 
@@ -161,6 +185,8 @@ type Redirect struct {
 	Port   int
 	Path   string
 	Query  string
+	// TrimSlash drops one slash at the very end of what follows the host, as class nginx does (NGINX-FACTS 4).
+	TrimSlash bool
 }
 
 // Reply is a fixed answer.

@@ -21,6 +21,10 @@ import (
 //	  noroute 503
 //	upstream sgp-1 http keepalive name=default-coffee-svc-80
 //	  endpoint eni-1 192.168.0.12:80 weight=100
+//	certificate crt-1 ECC names=tea.example,*.tea.example from=2026-01-01T00:00:00Z to=2026-04-01T00:00:00Z sha256=4e1f…
+//
+// An HTTPS listener has lines "tls h2 default=crt-1 policy=…", "cert crt-1", "cert crt-1 host=tea.example"; other lines
+// are quic, reload, response, rewrite and body. Keys are never printed.
 func (s *Snapshot) String() string {
 	var w textWriter
 	for i := range s.Listeners {
@@ -28,6 +32,9 @@ func (s *Snapshot) String() string {
 	}
 	for i := range s.Upstreams {
 		w.upstream(&s.Upstreams[i])
+	}
+	for i := range s.Certificates {
+		w.certificate(&s.Certificates[i])
 	}
 	return w.b.String()
 }
@@ -88,6 +95,25 @@ func (w *textWriter) listener(l *Listener) {
 		w.line(1, "socket", s)
 		w.end()
 	}
+	if l.TLS != nil {
+		w.tls(l.TLS)
+	}
+	if l.QUIC != "" {
+		w.line(1, "quic", l.QUIC)
+		w.end()
+	}
+	w.manners(l)
+	w.response(1, l.Response)
+	for i := range l.Routes {
+		w.route(&l.Routes[i])
+	}
+	if l.NoRoute != (Reply{}) {
+		w.reply(1, "noroute", &l.NoRoute)
+	}
+}
+
+// manners writes a listener's limits, fields about the client and reloads.
+func (w *textWriter) manners(l *Listener) {
 	if l.Client != (ClientLimits{}) {
 		w.line(1, "client")
 		w.duration("idle", l.Client.Idle)
@@ -106,11 +132,60 @@ func (w *textWriter) listener(l *Listener) {
 		}
 		w.end()
 	}
-	for i := range l.Routes {
-		w.route(&l.Routes[i])
+	if l.Generation != 0 || l.CutAfter != 0 {
+		w.line(1, "reload")
+		w.pair("generation", strconv.FormatUint(l.Generation, 10))
+		w.duration("cut", l.CutAfter)
+		w.end()
 	}
-	if l.NoRoute != (Reply{}) {
-		w.reply(1, "noroute", &l.NoRoute)
+}
+
+// tls writes how a listener speaks TLS.
+func (w *textWriter) tls(t *TLS) {
+	w.line(1, "tls")
+	if t.HTTP2 {
+		w.words("h2")
+	}
+	w.pair("default", t.Default)
+	w.pair("policy", t.Policy)
+	w.end()
+	for _, id := range t.Certificates {
+		w.line(2, "cert", id)
+		w.end()
+	}
+	for _, h := range t.Hosts {
+		w.line(2, "cert", h.Certificate)
+		w.pair("host", h.Host)
+		w.end()
+	}
+}
+
+// response writes the fields set on answers.
+func (w *textWriter) response(indent int, fields []Field) {
+	for _, f := range fields {
+		w.line(indent, "response", f.Name, f.Value)
+		w.end()
+	}
+}
+
+// certificate writes what a certificate says about itself, never its key.
+func (w *textWriter) certificate(c *Certificate) {
+	info := c.describe()
+	w.line(0, "certificate", c.ID)
+	if info.Kind != "" {
+		w.words(string(info.Kind))
+	}
+	w.pair("names", strings.Join(info.Names, ","))
+	w.time("from", info.NotBefore)
+	w.time("to", info.NotAfter)
+	w.pair("sha256", info.SHA256)
+	w.end()
+}
+
+// time adds key=value, in UTC to the second, unless the time is zero.
+func (w *textWriter) time(key string, t time.Time) {
+	if !t.IsZero() {
+		w.pair(key, t.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -158,6 +233,7 @@ func (w *textWriter) route(r *Route) {
 		w.duration("tunnel", t.Tunnel)
 		w.end()
 	}
+	w.policies(r)
 	for _, f := range r.Action.Forward {
 		w.line(2, "to", f.Upstream)
 		w.pair("weight", strconv.Itoa(f.Weight))
@@ -170,11 +246,27 @@ func (w *textWriter) route(r *Route) {
 		w.number("port", to.Port)
 		w.pair("path", to.Path)
 		w.pair("query", to.Query)
+		if to.TrimSlash {
+			w.words("trimslash")
+		}
 		w.end()
 	}
 	if r.Action.Reply != nil {
 		w.reply(2, "reply", r.Action.Reply)
 	}
+}
+
+// policies writes what a route does to requests and answers besides its action.
+func (w *textWriter) policies(r *Route) {
+	if r.Rewrite != nil {
+		w.line(2, "rewrite", r.Rewrite.Regex, r.Rewrite.Replacement)
+		w.end()
+	}
+	if r.BodyBytes != 0 {
+		w.line(2, "body", strconv.FormatInt(r.BodyBytes, 10))
+		w.end()
+	}
+	w.response(2, r.Response)
 }
 
 // reply writes a fixed answer.

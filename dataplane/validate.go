@@ -8,9 +8,20 @@ import (
 // Validate checks what can be checked without compiling: ids, classes, protocols, sockets, actions and references.
 // Compile includes it.
 func (s *Snapshot) Validate() []Problem {
-	v := validation{upstreams: make(map[string]bool, len(s.Upstreams))}
+	v := validation{
+		upstreams: make(map[string]bool, len(s.Upstreams)), certificates: make(map[string]bool, len(s.Certificates)),
+		quic: map[string]bool{},
+	}
 	for i := range s.Upstreams {
 		v.upstream(&s.Upstreams[i])
+	}
+	for i := range s.Certificates {
+		v.certificate(&s.Certificates[i])
+	}
+	for i := range s.Listeners {
+		if s.Listeners[i].Protocol == ProtocolQUIC {
+			v.quic[s.Listeners[i].ID] = true
+		}
 	}
 	listeners := map[string]bool{}
 	for i := range s.Listeners {
@@ -28,9 +39,11 @@ func (s *Snapshot) Validate() []Problem {
 
 // validation collects problems.
 type validation struct {
-	problems  []Problem
-	listener  string
-	upstreams map[string]bool
+	problems     []Problem
+	listener     string
+	upstreams    map[string]bool
+	certificates map[string]bool
+	quic         map[string]bool // ids of QUIC listeners
 }
 
 func (v *validation) report(route, format string, args ...any) {
@@ -74,6 +87,8 @@ func (v *validation) checkListener(l *Listener) {
 			v.report("", "socket %q is not an IP address and a port", addr)
 		}
 	}
+	v.checkTLS(l)
+	v.checkResponse("", l.Response)
 	ids := make(map[string]struct{}, len(l.Routes))
 	for i := range l.Routes {
 		r := &l.Routes[i]
@@ -85,12 +100,55 @@ func (v *validation) checkListener(l *Listener) {
 	}
 }
 
+// certificate remembers a certificate's id; chain and key are checked when they are compiled.
+func (v *validation) certificate(c *Certificate) {
+	if v.certificates[c.ID] {
+		v.report("", "certificate %s: another certificate has the same id; this one is left out", c.ID)
+	}
+	v.certificates[c.ID] = true
+}
+
+// checkTLS checks what a listener says about TLS and HTTP/3.
+func (v *validation) checkTLS(l *Listener) {
+	secure := l.Protocol == ProtocolHTTPS || l.Protocol == ProtocolQUIC
+	if l.TLS != nil && !secure {
+		v.report("", "it has TLS though its protocol is %s; TLS is not used", l.Protocol)
+	}
+	if l.QUIC != "" && (l.Protocol != ProtocolHTTPS || !v.quic[l.QUIC]) {
+		v.report("", "it advertises %q as HTTP/3, but only an HTTPS listener can, and only a QUIC listener of the snapshot; nothing is advertised", l.QUIC)
+	}
+	if l.TLS == nil || !secure {
+		return
+	}
+	for _, id := range l.TLS.order() {
+		if !v.certificates[id] {
+			v.report("", "certificate %q is not in the snapshot; it is left out", id)
+		}
+	}
+	if _, ok := policyOf(l.Class, l.TLS.Policy); !ok && l.Protocol == ProtocolHTTPS {
+		v.report("", "TLS policy %q is unknown; the default is used", l.TLS.Policy)
+	}
+}
+
+// checkResponse checks the fields a rule sets on answers.
+func (v *validation) checkResponse(route string, fields []Field) {
+	for _, f := range fields {
+		if !FieldOK(f) || !settable(f.Name) {
+			v.report(route, "response field %q cannot be set: its name or value is not valid, or it frames the message; it is left out", f.Name)
+		}
+	}
+}
+
 // checkRoute checks a route's hosts and action; its paths are checked when they are compiled.
 func (v *validation) checkRoute(r *Route) {
 	for _, h := range r.Match.Hosts {
 		if h.Kind != HostExact && h.Kind != HostGlob && h.Kind != HostLabel {
 			v.report(r.ID, "host %q has the unknown kind %q and matches nothing", h.Value, h.Kind)
 		}
+	}
+	v.checkResponse(r.ID, r.Response)
+	if r.BodyBytes < 0 {
+		v.report(r.ID, "the body's limit of %d bytes is negative; the default is used", r.BodyBytes)
 	}
 	set := 0
 	if len(r.Action.Forward) > 0 {

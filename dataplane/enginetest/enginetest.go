@@ -1,6 +1,6 @@
-// Package enginetest is the black-box suite that every engine of the data plane passes. It speaks raw HTTP/1.1 over
-// real sockets to the engine and to endpoints that behave and misbehave, and moves a fake clock; it knows nothing of
-// how an engine works.
+// Package enginetest is the black-box suite that every engine of the data plane passes. It speaks raw HTTP/1.1, with and
+// without TLS, HTTP/2 and HTTP/3 over real sockets to the engine and to endpoints that behave and misbehave, and moves a
+// fake clock; it knows nothing of how an engine works.
 package enginetest
 
 import (
@@ -42,7 +42,7 @@ func Run(t *testing.T, newEngine NewEngine) {
 		{"headAndEmpty", testHeadAndEmpty}, {"interim", testInterim}, {"continue", testContinue},
 		{"nginxHeaders", testNGINXHeaders}, {"redirectAndReply", testRedirectAndReply},
 		{"ownAnswers", testOwnAnswers}, {"badHeads", testBadHeads}, {"misbehaving", testMisbehaving},
-		{"stalePool", testStalePool}, {"surplus", testSurplus}, {"retryNGINX", testRetryNGINX},
+		{"stalePool", testStalePool}, {"surplus", testSurplus}, {"retryNGINX", testRetryNGINX}, {"retryHead", testRetryHead},
 		{"earlyAnswer", testEarlyAnswer}, {"weights", testWeights}, {"failure", testFailure},
 		{"connectTimeout", testConnectTimeout}, {"requestTimeout", testRequestTimeout}, {"readTimeout", testReadTimeout},
 		{"retryTimeout", testRetryTimeout}, {"sendTimeout", testSendTimeout}, {"idle", testIdle}, {"slowHeader", testSlowHeader}, {"slowBody", testSlowBody},
@@ -54,6 +54,18 @@ func Run(t *testing.T, newEngine NewEngine) {
 		{"bindErrors", testBindErrors}, {"handover", testHandover}, {"removedListenerDrains", testRemovedListenerDrains},
 		{"keepAliveSeesChange", testKeepAliveSeesChange}, {"changesUnderLoad", testChangesUnderLoad},
 		{"accessLog", testAccessLog}, {"shutdown", testShutdown},
+		{"responseFields", testResponseFields}, {"rewrite", testRewrite}, {"bodyLimit", testBodyLimit},
+		{"reload", testReload}, {"noReload", testNoReload}, {"tunnelTimers", testTunnelTimers}, {"handshakeLate", testHandshakeLate},
+		{"tls", testTLS}, {"sni", testSNI}, {"fakeCertificate", testFakeCertificate}, {"renewal", testRenewal},
+		{"tlsPolicy", testTLSPolicy}, {"plainHTTP", testPlainHTTP}, {"slowHandshake", testSlowHandshake},
+		{"badCertificates", testBadCertificates}, {"tlsHandover", testTLSHandover}, {"secureTunnel", testSecureTunnel},
+		{"http2", testHTTP2}, {"http2Off", testHTTP2Off}, {"http2Trailers", testTrailers}, {"http2Streams", testStreams},
+		{"http2SlowStream", testSlowStream}, {"http2NotRead", testStreamNotRead}, {"http2Requests", testHTTP2Requests},
+		{"http2Drain", testHTTP2Drain}, {"http2Reload", testHTTP2Reload},
+		{"http3", testHTTP3}, {"http3Trailers", testHTTP3Trailers}, {"http3Streams", testHTTP3Streams},
+		{"http3SlowStream", testHTTP3SlowStream}, {"http3NotRead", testHTTP3NotRead}, {"http3Drain", testHTTP3Drain}, {"http3Requests", testHTTP3Requests},
+		{"http3Reload", testHTTP3Reload}, {"http3Connect", testHTTP3Connect},
+		{"http3Idle", testHTTP3Idle}, {"http3Renewal", testHTTP3Renewal}, {"altSvc", testAltSvc}, {"sharedPort", testSharedPort},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +160,7 @@ func passes[T any](f *fixture, c <-chan T) (T, time.Duration) {
 	giveUp := time.NewTimer(patience)
 	defer giveUp.Stop()
 	for {
-		pause := time.NewTimer(200 * time.Microsecond)
+		pause := time.NewTimer(400 * time.Microsecond)
 		select {
 		case v := <-c:
 			pause.Stop()

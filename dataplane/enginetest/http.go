@@ -377,6 +377,22 @@ func testRetryNGINX(f *fixture) {
 	}
 }
 
+// testRetryHead: for class nginx an endpoint that breaks off in its head has not answered (NGINX-FACTS 1).
+func testRetryHead(f *fixture) {
+	broken := newBackend(f.T, func(p *peer) {
+		if p.read(true, "").err == nil {
+			p.send("HTTP/1.1 200 OK\r\nContent-")
+		}
+	})
+	f.apply(simple(dataplane.ClassNGINX, broken, newBackend(f.T, named("good"))))
+	for range 4 {
+		f.want(f.get("/"), 200)
+	}
+	if broken.accepted() == 0 {
+		f.Error("the broken endpoint was never tried")
+	}
+}
+
 func testEarlyAnswer(f *fixture) {
 	b := newBackend(f.T, func(p *peer) {
 		_, _ = p.br.ReadString('\n')

@@ -4,16 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/alb-appliance/appliance/dataplane"
 )
 
-// socketKey tells sockets apart: by address, so that an open socket goes over to a new listener of the same address
-// without being closed; by listener and position too when the port is 0, since each of those is a socket of its own.
+// socketKey tells sockets apart: by network and address, so that an open socket goes over to a new listener of the same
+// address without being closed; by listener and position too when the port is 0, since each of those is a socket of
+// its own.
 type socketKey struct {
+	network  string // "tcp" or "udp"
 	addr     string
 	listener string
 	index    int
@@ -55,7 +56,7 @@ func (s *Server) Apply(ctx context.Context, snap *dataplane.Snapshot) error {
 // plan is the set of sockets a snapshot asks for.
 type plan struct {
 	wanted   map[socketKey]*socket
-	owner    map[socketKey]string // Listener.ID
+	owner    map[socketKey]*dataplane.Listener
 	opened   []*socket
 	statuses []dataplane.ListenerStatus
 	errs     []error
@@ -63,7 +64,7 @@ type plan struct {
 
 // open finds or opens every socket of the snapshot.
 func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
-	p := &plan{wanted: map[socketKey]*socket{}, owner: map[socketKey]string{}}
+	p := &plan{wanted: map[socketKey]*socket{}, owner: map[socketKey]*dataplane.Listener{}}
 	seen := map[string]bool{}
 	for i := range snap.Listeners {
 		l := &snap.Listeners[i]
@@ -74,7 +75,7 @@ func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
 		status := dataplane.ListenerStatus{ID: l.ID}
 		for j, addr := range l.Sockets {
 			st := dataplane.SocketStatus{Configured: addr}
-			sock, err := s.openOne(ctx, p, l, keyOf(l.ID, addr, j))
+			sock, err := s.openOne(ctx, p, l, keyOf(l, addr, j))
 			if err != nil {
 				p.errs = append(p.errs, err)
 				st.Error = err.Error()
@@ -82,7 +83,7 @@ func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
 					status.Error = st.Error
 				}
 			} else {
-				st.Bound = sock.addr()
+				st.Bound = sock.front.addr()
 			}
 			status.Sockets = append(status.Sockets, st)
 		}
@@ -92,35 +93,81 @@ func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
 }
 
 // keyOf gives the key of a listener's socket.
-func keyOf(listener, addr string, index int) socketKey {
-	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Port() == 0 {
-		return socketKey{addr: addr, listener: listener, index: index}
+func keyOf(l *dataplane.Listener, addr string, index int) socketKey {
+	key := socketKey{network: "tcp", addr: addr}
+	if l.Protocol == dataplane.ProtocolQUIC {
+		key.network = "udp"
 	}
-	return socketKey{addr: addr}
+	if ap, err := netip.ParseAddrPort(addr); err == nil && ap.Port() == 0 {
+		key.listener, key.index = l.ID, index
+	}
+	return key
 }
 
 // openOne finds the socket among the open ones or opens it.
 func (s *Server) openOne(ctx context.Context, p *plan, l *dataplane.Listener, key socketKey) (*socket, error) {
-	if l.Protocol != dataplane.ProtocolHTTP {
-		return nil, fmt.Errorf("listen on %s for listener %s: this engine does not serve %s yet; only HTTP listeners are opened", key.addr, l.ID, l.Protocol)
-	}
 	if owner, ok := p.owner[key]; ok {
-		return nil, fmt.Errorf("listen on %s for listener %s: listener %s has the same address; give each its own", key.addr, l.ID, owner)
+		return nil, fmt.Errorf("listen on %s for listener %s: listener %s has the same address; give each its own", key.addr, l.ID, owner.ID)
 	}
 	s.mu.Lock()
 	sock := s.sockets[key]
 	s.mu.Unlock()
 	if sock == nil {
-		var config net.ListenConfig
-		ln, err := config.Listen(ctx, "tcp", key.addr)
-		if err != nil {
+		var err error
+		if sock, err = s.listen(ctx, l, key); err != nil {
 			return nil, dataplane.NewBindError(key.addr, l.ID, err)
 		}
-		sock = newSocket(s, ln, l.ID)
 		p.opened = append(p.opened, sock)
 	}
-	p.wanted[key], p.owner[key] = sock, l.ID
+	p.wanted[key], p.owner[key] = sock, l
 	return sock, nil
+}
+
+// listen opens a socket.
+func (s *Server) listen(ctx context.Context, l *dataplane.Listener, key socketKey) (*socket, error) {
+	if key.network == "udp" {
+		s.freeUDP(key)
+		return openQUIC(ctx, s, key.addr, l.ID)
+	}
+	return openTCP(ctx, s, key.addr, l.ID)
+}
+
+// freeUDP cuts what still drains on a UDP address that is wanted again: unlike TCP, it is not free before.
+func (s *Server) freeUDP(key socketKey) {
+	var held *socket
+	s.mu.Lock()
+	for sock, k := range s.draining {
+		if k == key && key.listener == "" {
+			held = sock
+		}
+	}
+	s.mu.Unlock()
+	if held != nil {
+		held.cut()
+		<-held.gone
+	}
+}
+
+// altSvc gives the value of Alt-Svc for a listener's socket; "" when the listener advertises no QUIC listener, or that
+// one is not bound. A client goes to the same host, so the port told is that of the QUIC listener's socket in the same
+// place of its list, where producers put the same address.
+func (p *plan) altSvc(l *dataplane.Listener, key socketKey) string {
+	if l.QUIC == "" || l.Protocol != dataplane.ProtocolHTTPS {
+		return ""
+	}
+	place := slices.Index(l.Sockets, key.addr)
+	if key.listener != "" {
+		place = key.index
+	}
+	for _, status := range p.statuses {
+		if status.ID != l.QUIC || place >= len(status.Sockets) {
+			continue
+		}
+		if bound, err := netip.ParseAddrPort(status.Sockets[place].Bound); err == nil {
+			return dataplane.AltSvcH3(bound.Port())
+		}
+	}
+	return ""
 }
 
 // swap puts a program and its sockets in force, in an order that loses no request: sockets that go away keep the old
@@ -130,14 +177,15 @@ func (s *Server) swap(prog *dataplane.Program, p *plan, problems []dataplane.Pro
 	defer s.mu.Unlock()
 	old := s.program.Load()
 	for key, sock := range s.sockets {
-		if p.owner[key] != sock.listener() {
+		if owner := p.owner[key]; owner == nil || owner.ID != sock.listener() {
 			sock.pin(old)
 		}
 	}
 	s.program.Store(prog)
 	for key, sock := range p.wanted {
-		sock.bind(p.owner[key])
+		sock.bind(p.owner[key].ID, p.altSvc(p.owner[key], key))
 	}
+	s.reload(old, p)
 	for key, sock := range s.sockets {
 		if p.wanted[key] == nil {
 			s.retire(key, sock)
@@ -145,15 +193,28 @@ func (s *Server) swap(prog *dataplane.Program, p *plan, problems []dataplane.Pro
 	}
 	s.sockets = p.wanted
 	for _, sock := range p.opened {
-		sock.serve()
+		sock.front.serve()
 	}
 	s.statuses, s.problems = p.statuses, problems
+}
+
+// reload makes the connections of reloaded listeners leave; the caller holds mu. Those of new sockets have none.
+func (s *Server) reload(old *dataplane.Program, p *plan) {
+	if old == nil {
+		return
+	}
+	for key, sock := range p.wanted {
+		before, _ := old.Listener(p.owner[key].ID)
+		if after, ok := dataplane.Reload(before, p.owner[key]); ok {
+			sock.retire(after)
+		}
+	}
 }
 
 // retire closes a socket and lets its connections drain; the caller holds mu.
 func (s *Server) retire(key socketKey, sock *socket) {
 	delete(s.sockets, key)
-	s.draining[sock] = struct{}{}
+	s.draining[sock] = key
 	sock.drain(func() {
 		s.mu.Lock()
 		delete(s.draining, sock)

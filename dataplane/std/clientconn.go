@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/alb-appliance/appliance/dataplane"
@@ -26,45 +25,72 @@ const (
 	phaseTunnel
 )
 
-// clientConn is a client's connection. It puts the limits of time on net/http, which knows wall clock deadlines only,
-// and gives the answers that net/http writes by itself (malformed or oversized heads) the form of the class.
+// clientConn is a client's TCP connection; what is read and written here is HTTP, TLS is below. It puts the limits of
+// time on net/http, which knows wall clock deadlines only, and gives the answers that net/http writes by itself
+// (malformed or oversized heads) the form of the class.
 type clientConn struct {
-	net.Conn
-	sock    *socket
-	counted string // the listener under which the connection is counted
-	read    *watchdog
-	write   *watchdog
+	life
+	net.Conn // TLS or not; replaced by become before HTTP begins
+	front    *tcpFront
+	read     *watchdog
+	write    *watchdog
 
-	received atomic.Int64
-	closing  sync.Once
-	ending   sync.Once
+	// Set before HTTP begins.
+	info *dataplane.TLSInfo // nil without TLS
+	h2   bool               // speaks HTTP/2: net/http times nothing, exchanges time themselves
 
-	mu       sync.Mutex
-	phase    phase
-	requests int
-	began    time.Time // when the current request's first byte came
-	target   int       // bytes of the request line so far; -1 once it is complete
-	readCut  bool      // reading has been ended for good
-	late     bool      // because the client was too slow
-	refused  bool      // an answer outside of serveHTTP has been written
-	wasCut   bool      // closed because its socket went away
+	closing sync.Once
+
+	mu      sync.Mutex
+	closed  bool
+	phase   phase
+	began   time.Time // when the current request's first byte came
+	target  int       // bytes of the request line so far; -1 once it is complete
+	readCut bool      // reading has been ended for good
+	late    bool      // because the client was too slow
+	refused bool      // an answer outside of serveHTTP has been written
 }
 
 // past is a moment before any other; as a deadline it ends what waits.
 var past = time.Unix(1, 0)
 
-func newClientConn(k *socket, conn net.Conn) *clientConn {
-	c := &clientConn{Conn: conn, sock: k}
-	c.read = newWatchdog(k.server.clock, c.readExpired)
-	c.write = newWatchdog(k.server.clock, func() { c.Close() })
+func newClientConn(f *tcpFront, nc net.Conn) *clientConn {
+	c := &clientConn{life: life{sock: f.k, counted: f.k.listener()}, Conn: nc, front: f}
+	clock := f.k.server.clock
+	c.read = newWatchdog(clock, c.readExpired)
+	c.write = newWatchdog(clock, func() { c.Close() })
+	c.grace = newWatchdog(clock, func() { c.cut(dataplane.ReasonReload) })
 	return c
 }
+
+// become puts another layer in the connection's place, before HTTP begins; note sets what goes with it.
+func (c *clientConn) become(nc net.Conn, note func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Conn = nc
+	note()
+	if c.closed {
+		nc.Close()
+	}
+}
+
+// isPlain reports whether the connection speaks plain HTTP to a listener that speaks HTTPS, be it that the listener
+// came to its address later. The listener may be nil.
+func (c *clientConn) isPlain(l *dataplane.Listener) bool {
+	return c.info == nil && l != nil && l.Protocol == dataplane.ProtocolHTTPS
+}
+
+func (c *clientConn) session() *dataplane.TLSInfo { return c.info }
 
 // changed follows the states that net/http reports.
 func (c *clientConn) changed(state http.ConnState) {
 	switch state {
 	case http.StateNew, http.StateIdle:
 		c.wait()
+	case http.StateActive:
+		if c.h2 {
+			c.enter(phaseServing)
+		}
 	case http.StateHijacked:
 		c.enter(phaseTunnel)
 	case http.StateClosed:
@@ -72,15 +98,25 @@ func (c *clientConn) changed(state http.ConnState) {
 	}
 }
 
-// wait begins the wait for the next request; on a socket that goes away there is none.
+// wait begins the wait for the next request; on a connection that is to end there is none.
 func (c *clientConn) wait() {
-	if c.sock.isDraining() {
-		c.Close()
+	c.enter(phaseIdle)
+	if c.leaving() {
+		c.closeIdle(c.h2)
 		return
 	}
-	c.enter(phaseIdle)
 	_, limits := c.sock.conf()
 	c.read.arm(limits.Idle)
+}
+
+// closeIdle closes a connection without requests. net/http calls one of HTTP/2 idle before it has sent all of the last
+// answer, so that one waits a moment.
+func (c *clientConn) closeIdle(h2 bool) {
+	if h2 {
+		c.read.arm(lingering)
+		return
+	}
+	c.Close()
 }
 
 // enter sets the phase and stops the clock on the client's bytes.
@@ -91,9 +127,12 @@ func (c *clientConn) enter(p phase) {
 	c.read.disarm()
 }
 
-// begin hands the request to serveHTTP: it returns when its first byte came and how many requests the connection has
-// carried with this one.
+// begin hands the request to serveHTTP.
 func (c *clientConn) begin(now time.Time) (began time.Time, requests int) {
+	requests = c.count()
+	if c.h2 {
+		return now, requests
+	}
 	c.read.disarm()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,18 +140,16 @@ func (c *clientConn) begin(now time.Time) (began time.Time, requests int) {
 		c.began = now // it was pipelined: its bytes came with the previous request's
 	}
 	c.phase = phaseServing
-	c.requests++
-	return c.began, c.requests
+	return c.began, requests
 }
 
-// ended marks that nothing runs on the connection's behalf any more.
-func (c *clientConn) ended() { c.ending.Do(c.sock.server.serving.Done) }
+// done has nothing to do: net/http reports when the connection is idle.
+func (c *clientConn) done() {}
 
 // Read reads from the client and notes where in a request it is.
 func (c *clientConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 {
-		c.received.Add(int64(n))
+	if n > 0 && !c.h2 {
 		c.note(p[:n])
 	}
 	return n, err
@@ -192,7 +229,7 @@ func (c *clientConn) SetDeadline(t time.Time) error {
 // is an error of its own; it is replaced by the class's.
 func (c *clientConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	own := c.phase == phaseIdle || c.phase == phaseHeader
+	own := !c.h2 && (c.phase == phaseIdle || c.phase == phaseHeader)
 	target := c.target
 	c.mu.Unlock()
 	if own {
@@ -235,14 +272,15 @@ func (c *clientConn) refuse(reason dataplane.Reason) {
 		return
 	}
 	conf, _ := c.sock.conf()
+	if c.isPlain(conf) {
+		reason = dataplane.ReasonPlainHTTP
+	}
 	d := (dataplane.Decision{Listener: conf}).Refusal(reason)
 	now := c.sock.server.clock.Now()
-	head := dataplane.AppendResponseHead(nil, d.Reply.Status, []dataplane.Field{
-		{Name: "Content-Type", Value: d.Reply.ContentType},
-		{Name: "Content-Length", Value: strconv.Itoa(len(d.Reply.Body))},
+	head := dataplane.AppendResponseHead(nil, d.Reply.Status, dataplane.ReplyHead([]dataplane.Field{
 		{Name: "Date", Value: now.UTC().Format(http.TimeFormat)},
 		{Name: "Connection", Value: "close"},
-	})
+	}, &d))
 	c.Conn.SetWriteDeadline(time.Time{})
 	sent, err := c.Conn.Write(append(head, d.Reply.Body...))
 	c.sock.server.refused(c, &d, began, now, max(0, sent-len(head)))
@@ -259,33 +297,27 @@ func (c *clientConn) CloseWrite() error {
 	return nil
 }
 
-// closeIfIdle closes the connection unless a request is on the way.
-func (c *clientConn) closeIfIdle() {
+// leave closes the connection unless a request is on the way, after which it ends.
+func (c *clientConn) leave() {
+	c.setLeft()
 	c.mu.Lock()
-	idle := c.phase == phaseIdle
+	idle, h2 := c.phase == phaseIdle, c.h2
 	c.mu.Unlock()
 	if idle {
-		c.Close()
+		c.closeIdle(h2)
 	}
 }
 
-// cut ends the connection because its socket's grace period is over.
-func (c *clientConn) cut() {
-	c.mu.Lock()
-	c.wasCut = true
-	c.mu.Unlock()
+// retire is leave with a grace period.
+func (c *clientConn) retire(after time.Duration) {
+	c.startGrace(after)
+	c.leave()
+}
+
+// cut ends the connection whatever it carries.
+func (c *clientConn) cut(reason dataplane.Reason) {
+	c.setCut(reason)
 	c.Close()
-}
-
-// endedBy gives why an exchange on the connection was broken off: the reason known so far, unless the end of the
-// grace period is behind it.
-func (c *clientConn) endedBy(known dataplane.Reason) dataplane.Reason {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.wasCut && (known == dataplane.ReasonNone || known == dataplane.ReasonClientClosed) {
-		return dataplane.ReasonShutdown
-	}
-	return known
 }
 
 // Close ends the connection, once.
@@ -293,8 +325,13 @@ func (c *clientConn) Close() error {
 	c.closing.Do(func() {
 		c.read.disarm()
 		c.write.disarm()
-		c.Conn.Close()
-		c.sock.remove(c)
+		c.grace.disarm()
+		c.mu.Lock()
+		c.closed = true
+		nc := c.Conn
+		c.mu.Unlock()
+		nc.Close()
+		c.sock.remove(c, c.counted)
 	})
 	return nil
 }

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +16,9 @@ import (
 // exchange is one request and its answer. It belongs to the goroutine that serves it.
 type exchange struct {
 	s      *Server
-	c      *clientConn
+	c      client
+	h1     *clientConn // nil for HTTP/2 and HTTP/3
+	stream *stream     // nil for HTTP/1.1
 	w      http.ResponseWriter
 	r      *http.Request
 	body   *clientBody
@@ -36,11 +37,16 @@ type exchange struct {
 
 // serveHTTP serves one request: the one way in from net/http.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	c, ok := r.Context().Value(connKey{}).(*clientConn)
+	c, ok := r.Context().Value(connKey{}).(client)
 	if !ok {
 		panic("std: a request without its connection")
 	}
 	x := &exchange{s: s, c: c, w: w, r: r, started: s.clock.Now()}
+	if tcp, ok := c.(*clientConn); ok && !tcp.h2 {
+		x.h1 = tcp
+	} else {
+		x.stream = newStream(s, w)
+	}
 	defer x.finish()
 	x.run()
 }
@@ -49,22 +55,24 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) run() {
 	var requests int
 	x.began, requests = x.c.begin(x.started)
-	prog, listener := x.c.sock.current()
-	conf, ok := prog.Listener(listener)
+	prog, bound := x.c.socket().current()
+	conf, ok := prog.Listener(bound.listener)
 	x.limits = x.s.limits
 	if ok {
 		x.limits = x.limits.For(conf.Client)
 	}
-	if requests >= x.limits.Requests || x.c.sock.isDraining() {
-		x.w.Header().Set("Connection", "close")
+	if requests >= x.limits.Requests {
+		x.c.leave()
 	}
+	x.dec = dataplane.Decision{Listener: conf, AltSvc: bound.altSvc}
 	x.read()
-	if reason := x.limits.Check(&x.req); reason != dataplane.ReasonNone {
-		x.dec = dataplane.Decision{Listener: conf}
+	if reason := x.check(conf); reason != dataplane.ReasonNone {
 		x.refuse(reason)
 		return
 	}
-	x.dec = prog.Decide(listener, &x.req, x.s.inputs())
+	in := x.s.inputs()
+	in.AltSvc = bound.altSvc
+	x.dec = prog.Decide(bound.listener, &x.req, in)
 	x.outcome = x.dec.Outcome
 	if x.dec.Kind == dataplane.KindForward {
 		x.forward()
@@ -73,17 +81,64 @@ func (x *exchange) run() {
 	x.reply()
 }
 
+// check gives the reason to refuse a request before anything is decided, or ReasonNone.
+func (x *exchange) check(conf *dataplane.Listener) dataplane.Reason {
+	switch {
+	case x.h1 != nil && x.h1.isPlain(conf):
+		return dataplane.ReasonPlainHTTP
+	case x.h1 != nil && x.r.ProtoMajor != 1:
+		return dataplane.ReasonUnsupported // the preface of HTTP/2, which net/http lets through
+	}
+	return x.limits.Check(&x.req)
+}
+
 // read translates net/http's request.
 func (x *exchange) read() {
 	r := x.r
 	path, query, hasQuery := strings.Cut(target(r), "?")
 	x.req = dataplane.Request{
 		Method: r.Method, Scheme: "http", Authority: r.Host, Path: path, Query: query, HasQuery: hasQuery,
-		Fields: fieldsOf(r.Header), Length: r.ContentLength, Peer: addrPort(x.c.RemoteAddr()), Proto: r.Proto,
+		Fields: fieldsOf(r.Header), Length: r.ContentLength, Peer: addrPort(x.c.RemoteAddr()), TLS: x.c.session(),
+		Proto: protoOf(r),
+	}
+	if x.req.TLS != nil {
+		x.req.Scheme = "https"
 	}
 	if r.ContentLength != 0 {
 		x.body = newClientBody(x)
 	}
+	if r.ProtoMajor == 3 && r.ContentLength < 0 && seldomHasBody(r.Method) {
+		x.awaitBody()
+	}
+}
+
+// protoOf names the protocol; http3 has the one of an extended CONNECT in its place (RFC 9220).
+func protoOf(r *http.Request) string {
+	switch r.ProtoMajor {
+	case 2:
+		return "HTTP/2.0"
+	case 3:
+		return "HTTP/3.0"
+	}
+	return r.Proto
+}
+
+// seldomHasBody lists the methods whose body has no meaning of its own (RFC 9110 section 9.3).
+func seldomHasBody(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions:
+		return true
+	}
+	return false
+}
+
+// awaitBody finds out whether there is a body at all: HTTP/3 tells only by the end of the stream, which comes with the
+// head as a rule. An endpoint would take a request with an empty chunked body for one that has a body.
+func (x *exchange) awaitBody() {
+	if x.body.peek() {
+		return
+	}
+	x.body, x.req.Length = nil, 0
 }
 
 // target gives the request target in origin form.
@@ -116,10 +171,10 @@ func fieldsOf(h http.Header) []dataplane.Field {
 	return out
 }
 
-// addrPort gives the address of a TCP connection's end.
+// addrPort gives the address of a connection's end.
 func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort()
+	if ip, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return ip.AddrPort()
 	}
 	return netip.AddrPort{}
 }
@@ -138,28 +193,28 @@ func (x *exchange) refuse(reason dataplane.Reason) {
 // reply sends an answer of our own.
 func (x *exchange) reply() {
 	h := x.w.Header()
-	reply := &x.dec.Reply
-	h["Content-Type"] = nil // keeps net/http from guessing
-	if reply.ContentType != "" && reply.Body != "" {
-		h.Set("Content-Type", reply.ContentType)
+	for _, f := range dataplane.ReplyHead(nil, &x.dec) {
+		h[f.Name] = append(h[f.Name], f.Value)
 	}
-	if x.dec.Location != "" && dataplane.FieldOK(dataplane.Field{Name: "Location", Value: x.dec.Location}) {
-		h.Set("Location", x.dec.Location)
-	}
-	if x.body != nil && !x.body.complete() {
+	if x.endsConnection() {
 		h.Set("Connection", "close")
 	}
-	body := reply.Body
-	if reply.Status == http.StatusNoContent || reply.Status == http.StatusNotModified {
-		body = ""
-	} else {
-		h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.head(x.dec.Reply.Status)
+	if x.r.Method != http.MethodHead && h.Get("Content-Length") != "" && x.dec.Reply.Body != "" {
+		if x.write([]byte(x.dec.Reply.Body), false) != nil {
+			x.broken = true
+		}
 	}
-	x.head(reply.Status)
-	if x.r.Method != http.MethodHead && body != "" {
-		n, _ := x.w.Write([]byte(body))
-		x.record.BodyBytesSent += int64(n)
+}
+
+// endsConnection reports whether nothing can follow an answer of our own: a connection of HTTP/1.1 does not speak what
+// the listener does, or has the rest of a body on it. The other protocols lose one stream only.
+func (x *exchange) endsConnection() bool {
+	if x.h1 == nil {
+		return false
 	}
+	reason := x.outcome.Reason
+	return reason == dataplane.ReasonPlainHTTP || reason == dataplane.ReasonUnsupported || x.body != nil && !x.body.complete()
 }
 
 // head sends the answer's status and fields.
@@ -169,35 +224,43 @@ func (x *exchange) head(status int) {
 		h.Set("Date", x.s.clock.Now().UTC().Format(http.TimeFormat))
 	}
 	if _, ok := h["Content-Type"]; !ok {
-		h["Content-Type"] = nil
+		h["Content-Type"] = nil // keeps net/http from guessing
+	}
+	if x.c.leaving() && x.r.ProtoMajor < 3 {
+		h.Set("Connection", "close") // net/http makes it a GOAWAY for HTTP/2
 	}
 	x.wrote = true
 	x.w.WriteHeader(status)
 }
 
 // finish ends the exchange whatever happened: it recovers a failure of ours, counts, logs, and cuts the connection
-// if the answer is incomplete.
+// or resets the stream if the answer is incomplete.
 func (x *exchange) finish() {
 	if v := recover(); v != nil {
 		x.failed(v)
 	}
-	if x.broken && !x.hijacked {
-		if x.wrote {
-			_ = http.NewResponseController(x.w).Flush()
-		}
-		x.c.Close()
+	x.settle()
+	if x.broken && x.wrote && !x.hijacked {
+		_ = x.write(nil, true)
+	}
+	if x.broken && x.h1 != nil {
+		x.h1.Close()
 	}
 	x.log()
+	x.c.done()
 	if x.hijacked {
-		x.c.Close()
-		x.c.ended()
+		x.h1.Close()
+		x.h1.ended()
+	}
+	if x.broken && x.stream != nil {
+		panic(http.ErrAbortHandler)
 	}
 }
 
 // failed answers 500 for a panic, or cuts the connection if it is too late for that.
 func (x *exchange) failed(v any) {
 	x.s.metrics.Panic()
-	x.s.log.Error("request failed inside the data plane", "listener", x.c.sock.listener(), "err", fmt.Sprint(v), "stack", string(debug.Stack()))
+	x.s.log.Error("request failed inside the data plane", "listener", x.c.socket().listener(), "err", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if x.up != nil {
 		x.up.Close()
 	}
@@ -213,7 +276,7 @@ func (x *exchange) failed(v any) {
 func (x *exchange) log() {
 	now := x.s.clock.Now()
 	x.outcome.Reason = x.c.endedBy(x.outcome.Reason)
-	x.s.metrics.Request(x.c.sock.listener(), x.outcome, now.Sub(x.started))
+	x.s.metrics.Request(x.c.socket().listener(), x.outcome, now.Sub(x.started))
 	if x.s.access == nil {
 		return
 	}
@@ -239,7 +302,11 @@ func (s *Server) refused(c *clientConn, d *dataplane.Decision, began, now time.T
 		Time: now, BodyBytesSent: int64(sent), RequestTime: now.Sub(began), ReadRequestTime: now.Sub(began),
 		VIPAddr: addrPort(c.LocalAddr()).Addr().String(),
 	}
-	rec.Fill(&dataplane.Request{Scheme: "http", Peer: addrPort(c.RemoteAddr())}, d)
+	r := dataplane.Request{Scheme: "http", Peer: addrPort(c.RemoteAddr()), TLS: c.info}
+	if r.TLS != nil {
+		r.Scheme = "https"
+	}
+	rec.Fill(&r, d)
 	rec.Status, rec.Reason = d.Outcome.Status, d.Outcome.Reason
 	s.access(&rec)
 }

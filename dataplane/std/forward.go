@@ -175,7 +175,7 @@ func (x *exchange) relay(a *answer) {
 	if a.detach() && complete && sent && x.dec.Upstream.KeepAlive && !a.Close && !a.u.late.Load() && a.u.br.Buffered() == 0 {
 		a.u.reused = false
 		x.up = nil
-		x.s.pool.Put(x.dec.Endpoint, a.u, x.s.clock.Now())
+		x.s.pooled(x.dec.Endpoint, a.u)
 		return
 	}
 	a.u.Close()
@@ -206,12 +206,7 @@ func (x *exchange) copyBody(a *answer) bool {
 
 // send writes to the client; flush is for when nothing more is at hand. False when the client is gone.
 func (x *exchange) send(p []byte, flush bool) bool {
-	n, err := x.w.Write(p)
-	x.record.BodyBytesSent += int64(n)
-	if err == nil && flush {
-		err = http.NewResponseController(x.w).Flush()
-	}
-	if err != nil {
+	if err := x.write(p, flush); err != nil {
 		x.outcome.Reason, x.broken = dataplane.ReasonClientClosed, true
 		return false
 	}

@@ -36,9 +36,9 @@ func (x *exchange) sendHead(u *upstreamConn) (*sender, error) {
 	if x.req.Length < 0 {
 		fields = append(fields, dataplane.Field{Name: "Transfer-Encoding", Value: "chunked"})
 	}
-	head, err := dataplane.AppendRequestHead(make([]byte, 0, 1024), x.req.Method, x.req.Target(), fields)
+	head, err := dataplane.AppendRequestHead(make([]byte, 0, 1024), x.req.Method, x.dec.TargetFor(&x.req), fields)
 	if err != nil {
-		x.s.log.Debug("request cannot be passed on", "listener", x.c.sock.listener(), "err", err)
+		x.s.log.Debug("request cannot be passed on", "listener", x.c.socket().listener(), "err", err)
 		return nil, &bodyError{dataplane.ReasonBadRequest}
 	}
 	if _, err := u.writeTimed(head, x.dec.Timeouts.Send); err != nil {
@@ -160,7 +160,7 @@ func (b *sender) stop(answered bool) bool {
 	case <-timer.Chan():
 	}
 	b.u.abort()
-	b.x.c.cutReading(false)
+	b.x.body.stop.cutReading(false)
 	<-b.done
 	return false
 }

@@ -1,18 +1,19 @@
 // Package std is the portable engine of the data plane: listeners on net/http, endpoints on a small HTTP/1.1 client
-// of its own that takes connected descriptors, timers by the clock of its Options. It serves HTTP/1.1 and tunnels;
-// what requests mean is decided by package dataplane.
+// of its own that takes connected descriptors, timers by the clock of its Options. It serves HTTP/1.1 and tunnels,
+// HTTP/2 on HTTPS listeners, and HTTP/3, by quic-go, on QUIC listeners; what requests mean is decided by package
+// dataplane. One thing goes by the machine's clock: QUIC's own timers, below HTTP.
 package std
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/jonboulle/clockwork"
 
@@ -42,12 +43,14 @@ type Options struct {
 type Server struct {
 	clock   clockwork.Clock
 	log     *slog.Logger
+	quiet   *slog.Logger // for libraries whose news are details
 	limits  dataplane.Limits
 	metrics *dataplane.Metrics
 	state   *dataplane.State
 	access  func(*dataplane.AccessRecord)
 	rand    func() uint64
 	pool    *dataplane.Pool[*upstreamConn]
+	sweeper *watchdog // armed while anything is pooled
 	buffers sync.Pool
 
 	program atomic.Pointer[dataplane.Program]
@@ -57,7 +60,7 @@ type Server struct {
 	apply    sync.Mutex // held while a snapshot is applied
 	mu       sync.Mutex // guards the rest
 	sockets  map[socketKey]*socket
-	draining map[*socket]struct{}
+	draining map[*socket]socketKey
 	statuses []dataplane.ListenerStatus
 	problems []dataplane.Problem
 	closed   bool
@@ -74,11 +77,12 @@ func New(o Options) *Server {
 	s := &Server{
 		clock: o.Clock, log: o.Logger, limits: o.Limits.WithDefaults(), metrics: o.Metrics, state: o.State,
 		access: o.AccessLog, rand: o.Rand,
-		sockets: map[socketKey]*socket{}, draining: map[*socket]struct{}{},
+		sockets: map[socketKey]*socket{}, draining: map[*socket]socketKey{},
 	}
 	if s.log == nil {
-		s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.quiet = slog.New(slog.DiscardHandler)
 	if s.metrics == nil {
 		s.metrics = dataplane.NewMetrics(nil)
 	}
@@ -89,6 +93,7 @@ func New(o Options) *Server {
 		s.rand = rand.Uint64
 	}
 	s.pool = dataplane.NewPool[*upstreamConn](s.limits.PoolPerEndpoint, s.limits.PoolIdle)
+	s.sweeper = newWatchdog(s.clock, s.sweep)
 	s.buffers.New = func() any { return new([copyBuffer]byte) }
 	return s
 }
@@ -114,19 +119,29 @@ func (s *Server) inputs() dataplane.Inputs {
 	return dataplane.Inputs{Now: s.clock.Now(), Rand: s.rand, Turn: s.state.Turn, Healthy: s.state.Healthy}
 }
 
-// Run tends idle connections until ctx is done, then shuts down gracefully and returns once everything the server
-// started has ended. Sockets are open from Apply on, whether Run has been called or not.
-func (s *Server) Run(ctx context.Context) error {
-	ticker := s.clock.NewTicker(s.limits.PoolIdle)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.Chan():
-			s.pool.Sweep(s.clock.Now())
-		case <-ctx.Done():
-			return s.Shutdown(context.WithoutCancel(ctx))
-		}
+// pooled gives a connection back to the pool and sees to it that it is closed when nobody takes it.
+func (s *Server) pooled(e *dataplane.Endpoint, u *upstreamConn) {
+	s.pool.Put(e, u, s.clock.Now())
+	s.sweeper.start(s.limits.PoolIdle + sweepSlack)
+}
+
+// sweepSlack is how much later than due a sweep comes: a connection may be taken until it is older than its time.
+const sweepSlack = time.Millisecond
+
+// sweep closes the connections that have been idle for too long and comes again when the next one will have been.
+func (s *Server) sweep() {
+	now := s.clock.Now()
+	s.pool.Sweep(now)
+	if oldest, ok := s.pool.Oldest(); ok {
+		s.sweeper.start(oldest.Add(s.limits.PoolIdle + sweepSlack).Sub(now))
 	}
+}
+
+// Run waits until ctx is done, then shuts down gracefully and returns once everything the server started has ended.
+// Sockets are open from Apply on, whether Run has been called or not.
+func (s *Server) Run(ctx context.Context) error {
+	<-ctx.Done()
+	return s.Shutdown(context.WithoutCancel(ctx))
 }
 
 // Shutdown closes the listening sockets and idle connections, gives requests and tunnels Limits.Drain to end, then
@@ -145,6 +160,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.serving.Wait()
 		close(done)
 	}()
+	defer s.sweeper.disarm()
 	defer s.pool.Close()
 	select {
 	case <-done:

@@ -229,22 +229,36 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestHTTPSListener says what this engine does not serve, and serves the rest.
-func TestHTTPSListener(t *testing.T) {
+// TestPoolSweep: a connection that nobody takes is closed when its time is over, and nothing is timed before or after.
+func TestPoolSweep(t *testing.T) {
 	t.Parallel()
-	s := std.New(std.Options{Clock: clockwork.NewFakeClock()})
-	listener := func(id string, p dataplane.Protocol) dataplane.Listener {
-		return dataplane.Listener{ID: id, Class: dataplane.ClassALB, Protocol: p, Sockets: []string{"127.0.0.1:0"}}
+	closed := make(chan bool, 1)
+	backend := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	backend.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- true
+		}
 	}
-	err := s.Apply(context.Background(), &dataplane.Snapshot{Listeners: []dataplane.Listener{listener("tls", dataplane.ProtocolHTTPS), listener("clear", dataplane.ProtocolHTTP)}})
-	if err == nil || !strings.Contains(err.Error(), "listener tls: this engine does not serve HTTPS") {
-		t.Errorf("apply gave %v", err)
+	backend.Start()
+	clock := clockwork.NewFakeClock()
+	addr := start(t, std.Options{Clock: clock}, backend, "http")
+	c := client(t)
+	resp, err := c.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if l := s.Listeners(); l[0].Error == "" || l[1].Error != "" || l[1].Sockets[0].Bound == "" {
-		t.Errorf("listeners are %+v", l)
+	resp.Body.Close()
+	c.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	if err := clock.BlockUntilContext(ctx, 1); err != nil {
+		t.Fatal("no timer for the pooled connection")
 	}
-	if err := s.Shutdown(context.Background()); err != nil {
-		t.Error(err)
+	clock.Advance(61 * time.Second)
+	select {
+	case <-closed:
+	case <-ctx.Done():
+		t.Error("the pooled connection stayed open")
 	}
 }
 

@@ -30,12 +30,12 @@ func (x *exchange) tunnel(a *answer) {
 	a.detach() // from here on the client is read by us, and its end is an end of file
 	conn, rw, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		x.s.log.Error("connection cannot be upgraded", "listener", x.c.sock.listener(), "err", err)
+		x.s.log.Error("connection cannot be upgraded", "listener", x.c.socket().listener(), "err", err)
 		x.refuse(dataplane.ReasonInternal)
 		return
 	}
 	x.hijacked, x.wrote = true, true
-	listener := x.c.sock.listener()
+	listener := x.c.socket().listener()
 	x.s.metrics.Tunnels(listener, 1)
 	defer x.s.metrics.Tunnels(listener, -1)
 
@@ -48,7 +48,7 @@ func (x *exchange) tunnel(a *answer) {
 	t.watch = newWatchdog(x.s.clock, func() { t.end(dataplane.ReasonTunnelIdle) })
 	early := make([]byte, rw.Reader.Buffered())
 	_, _ = io.ReadFull(rw.Reader, early)
-	t.run(io.MultiReader(bytes.NewReader(early), x.c.Conn))
+	t.run(io.MultiReader(bytes.NewReader(early), x.h1.Conn))
 }
 
 // tunnelIdle is how long the tunnel may carry nothing; zero for ever.
@@ -72,8 +72,8 @@ func (t *tunnel) run(client io.Reader) {
 		t.copy(upstreamWriter{t}, client, nil)
 		t.a.u.closeWrite()
 	}, func() { t.end(dataplane.ReasonInternal) })
-	t.copy(t.x.c, t.a.u.br, &t.x.record.BodyBytesSent)
-	_ = t.x.c.CloseWrite()
+	t.copy(t.x.h1, t.a.u.br, &t.x.record.BodyBytesSent)
+	_ = t.x.h1.CloseWrite()
 	<-up
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -123,7 +123,7 @@ func (t *tunnel) end(reason dataplane.Reason) {
 	}
 	t.mu.Unlock()
 	t.a.u.abort()
-	t.x.c.Close()
+	t.x.h1.Close()
 }
 
 // upstreamWriter writes to the endpoint within the send timeout, which runs only while a write is stalled.

@@ -38,6 +38,16 @@ func (w *watchdog) arm(d time.Duration) {
 	}
 }
 
+// start arms the watchdog unless it is armed: its deadline stands.
+func (w *watchdog) start(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deadline.IsZero() {
+		w.deadline = w.clock.Now().Add(d)
+		w.schedule(d)
+	}
+}
+
 // schedule sets the timer; the caller holds mu.
 func (w *watchdog) schedule(d time.Duration) {
 	w.scheduled = w.deadline
