@@ -42,7 +42,7 @@ func newAccessLog(path string, clock clockwork.Clock, logger *slog.Logger) *acce
 func (l *accessLog) Write(r *dataplane.AccessRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.line = append(r.AppendJSON(l.line[:0]), '\n')
+	l.line = r.AppendJSON(l.line[:0])
 	if _, err := l.out.Write(l.line); err != nil {
 		l.failed(err)
 		return
@@ -73,6 +73,7 @@ func (l *accessLog) Close() error {
 	defer l.mu.Unlock()
 	if l.timer != nil {
 		l.timer.Stop()
+		l.timer = nil
 	}
 	if err := l.out.Flush(); err != nil {
 		l.failed(err)

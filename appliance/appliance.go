@@ -12,13 +12,17 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/client-go/rest"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
 	"github.com/alb-appliance/appliance/appliance/controllers/alb"
+	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/controllers/scheduler"
 	"github.com/alb-appliance/appliance/appliance/controllers/workload"
 	"github.com/alb-appliance/appliance/appliance/dns"
@@ -67,6 +71,7 @@ type Appliance struct {
 	publisher *edge.Publisher
 	listener  net.Listener
 	api       *apiserver.Server
+	nginx     atomic.Pointer[nginx.Controller] // nil until it runs
 
 	closers []func() error // in the order of opening
 }
@@ -124,7 +129,7 @@ func (a *Appliance) openCloud(ctx context.Context) (err error) {
 	a.onClose(db.Close)
 	a.cloud, err = cloudsim.Open(ctx, db, cloudsim.Options{
 		Region: a.config.Region, Clock: a.clock, Delays: a.config.CloudDelays, Addresses: a.config.VIPRange,
-		Reserved: []netip.Addr{a.addresses.Pool().Addr().Next(), a.addresses.DNS()}, Logger: a.logger("cloud"),
+		Reserved: []netip.Addr{a.addresses.Pool().Addr().Next(), a.addresses.DNS(), a.addresses.NGINX()}, Logger: a.logger("cloud"),
 	})
 	return err
 }
@@ -150,9 +155,10 @@ func (a *Appliance) openTraffic(context.Context) (err error) {
 	if a.names, err = dns.Listen(a.addresses.Socket(a.addresses.DNS().String(), 53), a.logger("dns")); err != nil {
 		return fmt.Errorf("%w; take another --vip-range, or --address-mode ports", err)
 	}
-	a.publisher = &edge.Publisher{
+	a.onClose(a.names.Close)
+	a.publisher = edge.NewPublisher(edge.PublisherOptions{
 		Cloud: a.cloud, Engine: a.engine, Zone: a.names, Addresses: a.addresses, Open: a.opener, Clock: a.clock, Logger: a.logger("edge"),
-	}
+	})
 	return nil
 }
 
@@ -190,6 +196,7 @@ func (a *Appliance) openAPI(ctx context.Context) (err error) {
 		Certificate: serving.certificate, Key: serving.key, ClientCA: a.authority.pem,
 		ServiceRange: &net.IPNet{IP: serviceRange.Addr().AsSlice(), Mask: net.CIDRMask(serviceRange.Bits(), 32)},
 		Definitions:  [][]byte{albv1.Manifest}, Namespaces: namespaces,
+		Reviews: []apiserver.IngressReview{{Webhook: nginx.ReviewerName, Review: a.reviewNGINX}},
 		Kubelet: a.kubelet.Handler(), Handlers: map[string]http.Handler{managementPrefix: a.management()},
 		ShutdownTimeout: 2 * time.Second, // HTTP/2 clients get one second to see the GOAWAY
 	})
@@ -225,7 +232,10 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 		return err
 	}
 	l.start("data plane", a.runEngine)
-	a.publisher.Publish(ctx) // stored listeners serve before any controller looks
+	if err := a.startNGINX(ctx, l, client); err != nil || ctx.Err() != nil {
+		return err
+	}
+	a.publisher.Publish(ctx) // stored listeners serve before any other controller looks
 	l.start("publisher", a.publisher.Run)
 	cluster, err := a.bootstrap(ctx)
 	if err != nil {
@@ -246,6 +256,39 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 	}
 	l.start("ALB controller", controller.Run)
 	return nil
+}
+
+// startNGINX starts the NGINX Ingress Controller and waits until it has offered what the stored Ingresses say.
+func (a *Appliance) startNGINX(ctx context.Context, l *lifecycle, client *rest.Config) error {
+	fake, err := nginx.FakeCertificate(a.clock.Now())
+	if err != nil {
+		return err
+	}
+	address := a.addresses.NGINX().String()
+	controller, err := nginx.New(nginx.Options{
+		Client: client, Clock: a.clock, Logger: a.logger("nginx"), Publisher: a.publisher, Address: address,
+		Network: nginx.Network{
+			Socket: func(port int) string { return a.addresses.Socket(address, port) },
+			Open:   a.opener, Fake: fake,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return l.startReady(ctx, "NGINX controller", func(ctx context.Context, ready func()) error {
+		return controller.Run(ctx, func() {
+			a.nginx.Store(controller)
+			ready()
+		})
+	})
+}
+
+// reviewNGINX is the controller's webhook; before the controller runs nothing is reviewed.
+func (a *Appliance) reviewNGINX(ing *networkingv1.Ingress) ([]string, error) {
+	if c := a.nginx.Load(); c != nil {
+		return c.Review(ing)
+	}
+	return nil, nil
 }
 
 // runEngine runs the data plane and drains it at the end.
@@ -274,7 +317,7 @@ func (a *Appliance) announce(ready func(Ready)) error {
 	if err != nil {
 		return err
 	}
-	url := "https://" + a.listener.Addr().String()
+	url := "https://" + reachable(a.listener.Addr().String())
 	raw, err := kubeconfigFor(url, a.authority.pem, client)
 	if err != nil {
 		return err
@@ -287,6 +330,15 @@ func (a *Appliance) announce(ready func(Ready)) error {
 		AddressMode: a.addresses.Mode(), VIPRange: a.addresses.Pool(),
 	})
 	return nil
+}
+
+// reachable is what this machine connects to for an address that listens: "any" is no destination everywhere.
+func reachable(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }
 
 // withdraw removes the kubeconfig of an ephemeral appliance: nobody answers it again.

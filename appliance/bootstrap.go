@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 
@@ -22,6 +24,7 @@ import (
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/controllers/alb"
+	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/kubelet"
 	"github.com/alb-appliance/appliance/cloudsim"
 )
@@ -95,6 +98,7 @@ const (
 	profileID        = "clusterid"
 	profileVPC       = "vpcid"
 	profileALB       = "alb-ingress-controller"
+	profileNGINX     = "nginx-ingress-controller"
 )
 
 // bootstrap reads the cluster's profile, or makes it and installs what a new cluster has.
@@ -108,22 +112,51 @@ func (a *Appliance) bootstrap(ctx context.Context) (cluster, error) {
 	if apierrors.IsNotFound(err) {
 		profile, err = profiles.Create(ctx, &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Name: profileName, Namespace: profileNamespace},
-			Data:       map[string]string{profileID: newClusterID(), profileVPC: a.cloud.Inventory().VPCs[0].VPCID},
 		}, metav1.CreateOptions{})
 	}
 	if err != nil {
 		return cluster{}, fmt.Errorf("read the cluster's profile: %w", err)
 	}
+	before := maps.Clone(profile.Data)
+	if profile.Data == nil {
+		profile.Data = map[string]string{}
+	}
+	if profile.Data[profileID] == "" {
+		profile.Data[profileID] = cmp.Or(knownClusterID(a.cloud.Inventory()), newClusterID())
+	}
+	if profile.Data[profileVPC] == "" {
+		profile.Data[profileVPC] = a.cloud.Inventory().VPCs[0].VPCID
+	}
 	if profile.Data[profileALB] == "" {
 		if err := a.installALB(ctx, client); err != nil {
 			return cluster{}, fmt.Errorf("install alb-ingress-controller: %w", err)
 		}
-		profile.Data[profileALB] = string(a.config.ALB)
+		if err := installNGINX(ctx, client); err != nil {
+			return cluster{}, fmt.Errorf("install nginx-ingress-controller: %w", err)
+		}
+		profile.Data[profileALB], profile.Data[profileNGINX] = string(a.config.ALB), "installed"
+	}
+	if !maps.Equal(before, profile.Data) {
 		if profile, err = profiles.Update(ctx, profile, metav1.UpdateOptions{}); err != nil {
 			return cluster{}, fmt.Errorf("write the cluster's profile: %w", err)
 		}
 	}
 	return cluster{id: profile.Data[profileID], vpcID: profile.Data[profileVPC]}, nil
+}
+
+// clusterTag is where the ALB controller writes the cluster that an instance belongs to (ALB-FACTS 3.7).
+const clusterTag = "ack.aliyun.com"
+
+// knownClusterID is the cluster that the cloud's instances belong to: who deletes the profile keeps them.
+func knownClusterID(i *cloudsim.Inventory) string {
+	for _, lb := range i.LoadBalancers {
+		for _, t := range lb.Tags {
+			if t.Key == clusterTag {
+				return t.Value
+			}
+		}
+	}
+	return ""
 }
 
 // newClusterID is "c" and 32 hexadecimal digits, as ACK's.
@@ -169,6 +202,18 @@ func (a *Appliance) installALB(ctx context.Context, client kubernetes.Interface)
 			Controller: alb.ControllerName,
 			Parameters: &networkingv1.IngressClassParametersReference{APIGroup: &group, Kind: albv1.Kind.Kind, Name: "alb"},
 		},
+	}
+	if _, err := client.NetworkingV1().IngressClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
+
+// installNGINX makes the class of the NGINX Ingress Controller.
+func installNGINX(ctx context.Context, client kubernetes.Interface) error {
+	class := &networkingv1.IngressClass{
+		ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
+		Spec:       networkingv1.IngressClassSpec{Controller: nginx.ControllerName},
 	}
 	if _, err := client.NetworkingV1().IngressClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
 		return err

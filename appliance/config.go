@@ -37,7 +37,7 @@ type Config struct {
 	EtcdServers []string
 	// ShutdownGrace bounds how long requests and pods in flight may take at the end.
 	ShutdownGrace time.Duration
-	// AccessLog gets a line of JSON for each request; nil for none.
+	// AccessLog writes a line of JSON for each request into the data directory, unless the appliance is ephemeral.
 	AccessLog bool
 	Logger    *slog.Logger
 }

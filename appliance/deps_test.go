@@ -45,6 +45,7 @@ var ours = map[string][]string{
 	"appliance":                       {"appliance/...", "cloudsim", "dataplane/...", "state/..."},
 	"appliance/apiserver":             {"state/kv", "appliance/apis/..."},
 	"appliance/controllers/alb":       {"cloudsim", "appliance/apis/..."},
+	"appliance/controllers/nginx":     {"dataplane"},
 	"appliance/controllers/workload":  {},
 	"appliance/controllers/scheduler": {},
 	"appliance/kubelet":               {"appliance/podnet", "appliance/kubelet/..."},

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/edge"
 	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/dataplane"
@@ -62,7 +63,24 @@ func (a *Appliance) endpoints() Endpoints {
 		}
 		all.LoadBalancers = append(all.LoadBalancers, view)
 	}
+	if view, ok := a.nginxEndpoint(status); ok {
+		all.LoadBalancers = append(all.LoadBalancers, view)
+	}
 	return all
+}
+
+// nginxEndpoint is the NGINX Ingress Controller's entry: an address, no name and no id (DESIGN section 4).
+func (a *Appliance) nginxEndpoint(status map[string]dataplane.ListenerStatus) (LoadBalancer, bool) {
+	view := LoadBalancer{
+		Name: nginx.LoadBalancer, Class: string(dataplane.ClassNGINX), Listeners: []Listener{},
+		Zones: []Zone{{Address: a.addresses.NGINX().String(), Healthy: true}},
+	}
+	for _, l := range a.program().Snapshot().Listeners {
+		if l.Class == dataplane.ClassNGINX {
+			view.Listeners = append(view.Listeners, boundView(Listener{Protocol: string(l.Protocol), Port: l.Port}, status[l.ID]))
+		}
+	}
+	return view, len(view.Listeners) > 0
 }
 
 func albName(lb *cloudsim.LoadBalancer) string {
@@ -81,7 +99,12 @@ func listenerView(l *cloudsim.Listener, status map[string]dataplane.ListenerStat
 		view.Error = "not serving yet: the listener is " + string(l.Status)
 		return view
 	}
-	view.Error = s.Error
+	return boundView(view, s)
+}
+
+// boundView fills in where a listener is bound, and who holds what it is not bound to.
+func boundView(view Listener, s dataplane.ListenerStatus) Listener {
+	view.Error, view.Sockets = s.Error, []string{}
 	for _, socket := range s.Sockets {
 		if socket.Bound != "" {
 			view.Sockets = append(view.Sockets, socket.Bound)
@@ -109,7 +132,7 @@ type HostName struct {
 // nameView gives every name that a hosts file can hold: wildcards it cannot.
 func (a *Appliance) nameView() Names {
 	view := Names{Nameserver: a.names.Address(), Hosts: []HostName{}}
-	names := edge.Names(a.cloud.Inventory())
+	names := a.publisher.Names()
 	for _, n := range names {
 		if strings.HasPrefix(n.Name, "*") {
 			continue

@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
+	"github.com/alb-appliance/appliance/appliance/edge"
 	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/dataplane"
 )
@@ -60,31 +63,77 @@ func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
 	if err != nil {
 		return nil, badRequest{err}
 	}
-	i := a.cloud.Inventory()
-	lb, err := findLoadBalancer(i, cmp.Or(ask.LoadBalancer, hostOnly(request.Authority)), ask.LoadBalancer != "")
+	way, err := a.findWay(cmp.Or(ask.LoadBalancer, hostOnly(request.Authority)), ask.LoadBalancer != "")
 	if err != nil {
 		return nil, badRequest{err}
 	}
 	e := &Explanation{
-		Request: request.Method + " " + ask.URL, LoadBalancer: albName(lb), ID: lb.LoadBalancerID,
-		Rules: []ExplainedRule{}, Servers: []ExplainedServer{},
+		Request: request.Method + " " + ask.URL, LoadBalancer: way.name, ID: way.id, Rules: []ExplainedRule{}, Servers: []ExplainedServer{},
 	}
-	l := explainedListener(i, lb, request.Scheme, port)
-	program := a.engine.Program()
-	if l == nil {
+	program := a.program()
+	protocol := strings.ToUpper(request.Scheme)
+	id, state := way.listener(protocol, port)
+	if id == "" {
 		e.Reason = "no_listener"
-		e.Outcome = fmt.Sprintf("connection refused: %s has no %s listener on port %d; add it to spec.listeners of the AlbConfig", e.LoadBalancer, strings.ToUpper(request.Scheme), port)
+		e.Outcome = fmt.Sprintf("connection refused: %s has no %s listener on port %d%s", e.LoadBalancer, protocol, port, way.mend)
 		return e, nil
 	}
-	e.Listener = fmt.Sprintf("%s:%d %s", l.Protocol, l.Port, l.ListenerID)
-	if _, served := program.Listener(l.ListenerID); !served {
-		e.Reason, e.Outcome = "not_serving", "connection refused: the listener is "+string(l.Status)
+	e.Listener = fmt.Sprintf("%s:%d %s", protocol, port, id)
+	if _, served := program.Listener(id); !served {
+		e.Reason, e.Outcome = "not_serving", "connection refused: the listener is "+state
 		return e, nil
 	}
 	trace := &dataplane.Trace{}
-	d := program.Decide(l.ListenerID, request, dataplane.Inputs{Now: a.clock.Now(), Healthy: a.engine.State().Healthy, Trace: trace})
+	d := program.Decide(id, request, dataplane.Inputs{Now: a.clock.Now(), Healthy: a.engine.State().Healthy, Trace: trace})
 	a.describe(e, &d, trace)
 	return e, nil
+}
+
+// way is a load balancer to explain: an ALB, or the NGINX Ingress Controller.
+type way struct {
+	name, id string
+	// listener gives the id and state of a listener; "" when there is none.
+	listener func(protocol string, port int) (id, state string)
+	mend     string // what to do when there is no such listener
+}
+
+// findWay finds a load balancer by name, or by a host that its rules have: the cloud's first, as the name server does.
+func (a *Appliance) findWay(name string, named bool) (*way, error) {
+	i := a.cloud.Inventory()
+	if a.isNGINX(name, named) {
+		return &way{name: nginx.LoadBalancer, mend: ": it has 80 and 443", listener: func(protocol string, port int) (string, string) {
+			id := nginx.ListenerID(protocol, port)
+			if _, ok := a.program().Listener(id); !ok {
+				return "", ""
+			}
+			return id, "served"
+		}}, nil
+	}
+	lb, err := findLoadBalancer(i, name, named)
+	if err != nil {
+		return nil, err
+	}
+	return &way{
+		name: albName(lb), id: lb.LoadBalancerID, mend: "; add it to spec.listeners of the AlbConfig",
+		listener: func(protocol string, port int) (string, string) {
+			l := a.explainedListener(i, lb, protocol, port)
+			if l == nil {
+				return "", ""
+			}
+			return l.ListenerID, string(l.Status)
+		},
+	}, nil
+}
+
+// isNGINX tells whether a name means the NGINX Ingress Controller: its own name or address, or a host that only it has.
+func (a *Appliance) isNGINX(name string, named bool) bool {
+	address := a.addresses.NGINX().String()
+	if name == address || named && name == nginx.LoadBalancer {
+		return true
+	}
+	return !named && slices.ContainsFunc(a.publisher.Names(), func(n edge.Name) bool {
+		return strings.EqualFold(n.Name, name) && slices.Equal(n.Addresses, []string{address})
+	})
 }
 
 func explainedRequest(ask ExplainRequest) (*dataplane.Request, int, error) {
@@ -95,6 +144,12 @@ func explainedRequest(ask ExplainRequest) (*dataplane.Request, int, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
 		return nil, 0, fmt.Errorf("explain %q: it is not a URL; give one such as http://ingress-demo.com/coffee", ask.URL)
+	}
+	switch u.Scheme { // a WebSocket begins as a request
+	case "ws":
+		u.Scheme = "http"
+	case "wss":
+		u.Scheme = "https"
 	}
 	port := 80
 	if u.Scheme == "https" {
@@ -143,7 +198,7 @@ func findLoadBalancer(i *cloudsim.Inventory, name string, named bool) (*cloudsim
 		return nil, fmt.Errorf("explain: there is no load balancer %s; there are: %s", name, strings.Join(names, ", "))
 	}
 	for n := range i.LoadBalancers {
-		if slices.ContainsFunc(ruleHosts(i, i.LoadBalancers[n].LoadBalancerID), func(h string) bool { return strings.EqualFold(h, name) }) {
+		if slices.ContainsFunc(ruleHosts(i, i.LoadBalancers[n].LoadBalancerID), func(h string) bool { return covers(h, name) }) {
 			return &i.LoadBalancers[n], nil
 		}
 	}
@@ -154,6 +209,12 @@ func findLoadBalancer(i *cloudsim.Inventory, name string, named bool) (*cloudsim
 		return &i.LoadBalancers[0], nil
 	}
 	return nil, fmt.Errorf("explain: no rule has host %s, so name the load balancer with --lb: %s", name, strings.Join(names, ", "))
+}
+
+// covers tells whether a rule's host, which may have wildcards over any number of labels, stands for a name.
+func covers(host, name string) bool {
+	ok, err := path.Match(strings.ToLower(host), strings.ToLower(name))
+	return ok && err == nil
 }
 
 func ruleHosts(i *cloudsim.Inventory, loadBalancerID string) []string {
@@ -173,14 +234,24 @@ func ruleHosts(i *cloudsim.Inventory, loadBalancerID string) []string {
 	return hosts
 }
 
-func explainedListener(i *cloudsim.Inventory, lb *cloudsim.LoadBalancer, scheme string, port int) *cloudsim.Listener {
-	protocol := strings.ToUpper(scheme)
-	for n := range i.Listeners {
-		if l := &i.Listeners[n]; l.LoadBalancerID == lb.LoadBalancerID && l.Port == port && l.Protocol == protocol {
-			return l
+// explainedListener is the listener on a port, or on the port of this machine that it is bound to.
+func (a *Appliance) explainedListener(i *cloudsim.Inventory, lb *cloudsim.LoadBalancer, protocol string, port int) *cloudsim.Listener {
+	on := func(at func(*cloudsim.Listener) bool) *cloudsim.Listener {
+		for n := range i.Listeners {
+			if l := &i.Listeners[n]; l.LoadBalancerID == lb.LoadBalancerID && l.Protocol == protocol && at(l) {
+				return l
+			}
 		}
+		return nil
 	}
-	return nil
+	if l := on(func(l *cloudsim.Listener) bool { return l.Port == port }); l != nil {
+		return l
+	}
+	return on(func(l *cloudsim.Listener) bool {
+		return slices.ContainsFunc(lb.ZoneMappings, func(z cloudsim.ZoneMapping) bool {
+			return strings.HasSuffix(a.addresses.Socket(z.Address, l.Port), ":"+strconv.Itoa(port))
+		})
+	})
 }
 
 // describe turns a decision into words.

@@ -18,6 +18,7 @@ type part struct {
 	name   string
 	cancel context.CancelFunc
 	done   chan struct{}
+	err    error // of stopping; to be read when done
 }
 
 func newLifecycle() *lifecycle { return &lifecycle{ended: make(chan error, 1)} }
@@ -32,14 +33,17 @@ func (l *lifecycle) start(name string, run func(context.Context) error) {
 		err := run(ctx)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", name, err)
-		} else if ctx.Err() == nil {
+		}
+		if ctx.Err() != nil {
+			p.err = err
+			return
+		}
+		if err == nil {
 			err = fmt.Errorf("%s: ended by itself", name)
 		}
-		if err != nil {
-			select {
-			case l.ended <- err:
-			default: // the first end is the one to tell
-			}
+		select {
+		case l.ended <- err:
+		default: // the first end is the one to tell
 		}
 	}()
 }
@@ -78,6 +82,9 @@ func (l *lifecycle) stop(grace time.Duration) error {
 		timer := time.NewTimer(grace)
 		select {
 		case <-p.done:
+			if !errors.Is(p.err, context.Canceled) { // being stopped is no news
+				errs = append(errs, p.err)
+			}
 		case <-timer.C:
 			errs = append(errs, fmt.Errorf("stop %s: it still runs after %s", p.name, grace))
 		}

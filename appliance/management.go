@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/alb-appliance/appliance/dataplane"
 )
 
 // managementPrefix is where the commands of a running appliance ask, on the API's port and behind its authentication.
@@ -61,10 +63,19 @@ func (a *Appliance) management() http.Handler {
 	})
 	mux.HandleFunc("GET "+managementPrefix+"snapshot", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		fmt.Fprint(w, a.engine.Program().Snapshot())
+		fmt.Fprint(w, a.program().Snapshot())
 	})
 	mux.Handle("GET "+managementPrefix+"metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))
 	return mux
+}
+
+// program is what the data plane serves; empty before the first publication.
+func (a *Appliance) program() *dataplane.Program {
+	if p := a.engine.Program(); p != nil {
+		return p
+	}
+	p, _ := dataplane.Compile(nil, &dataplane.Snapshot{})
+	return p
 }
 
 func (a *Appliance) clockView() Clock {

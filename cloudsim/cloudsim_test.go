@@ -2,9 +2,11 @@ package cloudsim_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -326,9 +328,9 @@ func TestDelays(t *testing.T) {
 	if err := w.clock.BlockUntilContext(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.Advance(19 * time.Second)
+	w.clock.Advance(14 * time.Second)
 	if s := w.Inventory().LoadBalancers[0].Status; s != cloudsim.StatusProvisioning {
-		t.Errorf("after 19 s it is %s", s)
+		t.Errorf("after 14 s it is %s", s)
 	}
 	w.stop()
 
@@ -336,7 +338,7 @@ func TestDelays(t *testing.T) {
 	if err := w.clock.BlockUntilContext(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	w.clock.Advance(20 * time.Second)
+	w.clock.Advance(15 * time.Second)
 	w.await(t, "active", func(i *cloudsim.Inventory) bool { return i.LoadBalancers[0].Status == cloudsim.StatusActive })
 }
 
@@ -356,6 +358,105 @@ func TestServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.await(t, "gone", func(i *cloudsim.Inventory) bool { return len(i.ServerGroups[1].Servers) == 0 })
+}
+
+// TestServerWithTwoPorts wants each port of a server to have a job of its own.
+func TestServerWithTwoPorts(t *testing.T) {
+	t.Parallel()
+	w := open(t, "", cloudsim.DelaysReal)
+	group := must[string](t)(w.CreateServerGroup(t.Context(), w.groupInput("group")))
+	ring := func(d time.Duration) {
+		t.Helper()
+		if err := w.clock.BlockUntilContext(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		w.clock.Advance(d)
+	}
+	ring(2 * time.Second)
+	w.await(t, "group", func(i *cloudsim.Inventory) bool { return i.ServerGroups[0].Status == cloudsim.StatusAvailable })
+	add := func(port int) {
+		t.Helper()
+		member := cloudsim.ServerInput{ServerID: "eni-1", ServerType: "Eni", ServerIP: "192.168.0.2", Port: port, Weight: 100}
+		if err := w.AddServersToServerGroup(t.Context(), group, []cloudsim.ServerInput{member}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(80)
+	ring(2 * time.Second)
+	add(81)
+	ring(time.Second)
+	w.await(t, "first port", func(i *cloudsim.Inventory) bool { return i.ServerGroups[0].Servers[0].Status == cloudsim.StatusAvailable })
+	if s := w.Inventory().ServerGroups[0].Servers[1].Status; s != cloudsim.StatusAdding {
+		t.Errorf("the second port, 1 s after it was added, is %s", s)
+	}
+}
+
+func TestUpdateRules(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, listener, _, group := w.stack(t)
+	rule := func(n int) cloudsim.RuleInput {
+		return cloudsim.RuleInput{
+			Name: "rule", Priority: n, Actions: forward(group),
+			Conditions: []cloudsim.Condition{{Type: cloudsim.ConditionPath, Values: []string{"/a"}}},
+		}
+	}
+	input := []cloudsim.RuleInput{rule(1), rule(2), rule(3)}
+	ids := must[[]string](t)(w.CreateRules(t.Context(), listener, input))
+	priorities := func() string {
+		var text string
+		for _, r := range w.Inventory().RulesOf(listener) {
+			text += fmt.Sprint(slices.Index(ids, r.RuleID)+1, " ")
+		}
+		return text
+	}
+	to := func(id string, priority int) cloudsim.RuleUpdate {
+		r := rule(priority)
+		return cloudsim.RuleUpdate{RuleID: id, Name: r.Name, Priority: priority, Conditions: r.Conditions, Actions: r.Actions}
+	}
+	if err := w.UpdateRulesAttribute(t.Context(), []cloudsim.RuleUpdate{to(ids[0], 2), to(ids[1], 1)}); err != nil || priorities() != "2 1 3 " {
+		t.Errorf("change places: %v, order %s", err, priorities())
+	}
+	err := w.UpdateRulesAttribute(t.Context(), []cloudsim.RuleUpdate{to(ids[0], 9), to(ids[1], 9)})
+	if cloudsim.Code(err) != "DuplicatedParam.Priority" {
+		t.Errorf("two rules to one priority: %v", err)
+	}
+	if err := w.UpdateRulesAttribute(t.Context(), []cloudsim.RuleUpdate{to(ids[0], 3)}); cloudsim.Code(err) != "DuplicatedParam.Priority" {
+		t.Errorf("a priority that is taken: %v", err)
+	}
+
+	// What goes in and what comes out is shared with nobody.
+	input[0].Conditions[0].Values[0] = "/changed"
+	list := must[[]cloudsim.Rule](t)(w.ListRules(t.Context(), listener))
+	list[0].Conditions[0].Values[0], list[0].Actions[0].ServerGroups[0].Weight = "/changed", 1
+	for _, r := range w.Inventory().RulesOf(listener) {
+		if r.Conditions[0].Values[0] != "/a" || r.Actions[0].ServerGroups[0].Weight != 100 {
+			t.Errorf("the cloud's own rule was changed: %+v", r)
+		}
+	}
+}
+
+func TestUpdateEdition(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "cloud.db")
+	w := open(t, path, cloudsim.DelaysNone)
+	lb, _, _, _ := w.stack(t)
+	if err := w.UpdateLoadBalancerEdition(t.Context(), lb, cloudsim.EditionWAF); err != nil {
+		t.Fatal(err)
+	}
+	w.await(t, "active", func(i *cloudsim.Inventory) bool { return i.LoadBalancers[0].Status == cloudsim.StatusActive })
+	for _, back := range []string{cloudsim.EditionStandard, cloudsim.EditionWAF, "Gold"} {
+		if err := w.UpdateLoadBalancerEdition(t.Context(), lb, back); cloudsim.Code(err) != "IllegalParam.LoadBalancerEdition" {
+			t.Errorf("to %s: %v", back, err)
+		}
+	}
+	if err := w.UpdateLoadBalancerEdition(t.Context(), "alb-x", cloudsim.EditionWAF); cloudsim.Code(err) != "ResourceNotFound.LoadBalancer" {
+		t.Errorf("of nothing: %v", err)
+	}
+	w.stop()
+	if e := open(t, path, cloudsim.DelaysNone).Inventory().LoadBalancers[0].Edition; e != cloudsim.EditionWAF {
+		t.Errorf("after a restart it is %s", e)
+	}
 }
 
 // TestReopen shows that a new process finds what the last one acknowledged, byte for byte.

@@ -2,6 +2,7 @@ package cloudsim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -11,7 +12,7 @@ import (
 // the parts are inferred).
 var realDelays = map[Status]time.Duration{
 	StatusCreating:     2 * time.Second,  // server group
-	StatusProvisioning: 20 * time.Second, // load balancer; listeners and rules take a tenth
+	StatusProvisioning: 15 * time.Second, // load balancer; listeners and rules take a tenth
 	StatusConfiguring:  2 * time.Second,
 	StatusAdding:       3 * time.Second,
 	StatusRemoving:     3 * time.Second,
@@ -145,7 +146,7 @@ func completedGroup(g ServerGroup, ready func(string, Status, time.Duration) boo
 	}
 	var servers []Server
 	for _, s := range g.Servers {
-		if s.Status != StatusAvailable && ready(g.ServerGroupID+"/"+s.ServerID+"/"+s.ServerIP, s.Status, 1) {
+		if s.Status != StatusAvailable && ready(fmt.Sprintf("%s/%s/%s:%d", g.ServerGroupID, s.ServerID, s.ServerIP, s.Port), s.Status, 1) {
 			changed = true
 			if s.Status == StatusRemoving {
 				continue

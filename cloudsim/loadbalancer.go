@@ -64,11 +64,7 @@ func (c *Cloud) checkLoadBalancer(i *Inventory, in CreateLoadBalancerInput) ([]Z
 	if used := len(i.LoadBalancers); used >= quotaLoadBalancers {
 		return nil, errQuota("alb_quota_loadbalancers_num", i.Region, used, quotaLoadBalancers)
 	}
-	zones, err := c.mapZones(i, in)
-	if err != nil {
-		return nil, err
-	}
-	return zones, nil
+	return c.mapZones(i, in)
 }
 
 // mapZones finds the zone of each vSwitch and gives it an address.
@@ -136,6 +132,24 @@ func (c *Cloud) UpdateLoadBalancerAttribute(ctx context.Context, id, name string
 	return c.commit(ctx, updateLoadBalancer(next))
 }
 
+// UpdateLoadBalancerEdition changes an instance to an edition that can do more: Configuring, then Active. It serves
+// meanwhile. There is no way back.
+func (c *Cloud) UpdateLoadBalancerEdition(ctx context.Context, id, edition string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lb, err := c.Inventory().loadBalancer(id)
+	if err != nil {
+		return err
+	}
+	editions := []string{EditionBasic, EditionStandard, EditionWAF}
+	if slices.Index(editions, edition) <= slices.Index(editions, lb.Edition) {
+		return errIllegal("LoadBalancerEdition")
+	}
+	next := *lb
+	next.Edition, next.Status = edition, StatusConfiguring
+	return c.commit(ctx, updateLoadBalancer(next))
+}
+
 // DeleteLoadBalancer deletes an instance with its listeners and their rules.
 func (c *Cloud) DeleteLoadBalancer(ctx context.Context, id string) error {
 	c.mu.Lock()
@@ -177,8 +191,8 @@ func insertLoadBalancer(lb LoadBalancer) change {
 func updateLoadBalancer(lb LoadBalancer) change {
 	return change{
 		store: func(tx *sqlite.Tx) error {
-			_, err := tx.Exec(`UPDATE load_balancers SET name = ?, status = ?, zone_mappings = ?, tags = ? WHERE load_balancer_id = ?`,
-				lb.Name, lb.Status, asJSON(lb.ZoneMappings), asJSON(lb.Tags), lb.LoadBalancerID)
+			_, err := tx.Exec(`UPDATE load_balancers SET name = ?, status = ?, edition = ?, zone_mappings = ?, tags = ? WHERE load_balancer_id = ?`,
+				lb.Name, lb.Status, lb.Edition, asJSON(lb.ZoneMappings), asJSON(lb.Tags), lb.LoadBalancerID)
 			return err
 		},
 		apply: func(i *Inventory) {

@@ -29,7 +29,23 @@ func (c *Cloud) ListRules(_ context.Context, listenerID string) ([]Rule, error) 
 	if _, err := i.listener(listenerID); err != nil {
 		return nil, err
 	}
-	return i.RulesOf(listenerID), nil
+	list := i.RulesOf(listenerID)
+	for n := range list {
+		list[n] = list[n].copied()
+	}
+	return list, nil
+}
+
+// copied shares nothing with the rule.
+func (r Rule) copied() Rule {
+	r.Conditions, r.Actions, r.Tags = slices.Clone(r.Conditions), slices.Clone(r.Actions), slices.Clone(r.Tags)
+	for n := range r.Conditions {
+		r.Conditions[n].Values = slices.Clone(r.Conditions[n].Values)
+	}
+	for n := range r.Actions {
+		r.Actions[n].ServerGroups = slices.Clone(r.Actions[n].ServerGroups)
+	}
+	return r
 }
 
 // RulesOf gives a listener's rules in the order in which they are tried; conditions and actions are shared.
@@ -78,7 +94,7 @@ func (c *Cloud) CreateRules(ctx context.Context, listenerID string, in []RuleInp
 		}
 		taken[r.Priority] = true
 		ids = append(ids, rule.RuleID)
-		changes = append(changes, insertRule(rule))
+		changes = append(changes, insertRule(rule.copied()))
 	}
 	return ids, c.commit(ctx, changes...)
 }
@@ -91,9 +107,10 @@ func (c *Cloud) UpdateRulesAttribute(ctx context.Context, in []RuleUpdate) error
 	if len(in) == 0 || len(in) > maxRulesPerCall {
 		return errIllegalSize("Rules")
 	}
+	after := slices.Clone(i.Rules)
 	var changes []change
 	for n, u := range in {
-		r := found(i.Rules, func(r *Rule) bool { return r.RuleID == u.RuleID })
+		r := found(after, func(r *Rule) bool { return r.RuleID == u.RuleID })
 		if r == nil {
 			return errNotFound("Rule", u.RuleID)
 		}
@@ -103,10 +120,14 @@ func (c *Cloud) UpdateRulesAttribute(ctx context.Context, in []RuleUpdate) error
 		if err := checkRule(i, n+1, next); err != nil {
 			return err
 		}
-		if u.Priority != r.Priority && slices.ContainsFunc(i.RulesOf(r.ListenerID), func(o Rule) bool { return o.Priority == u.Priority }) {
+		*r = next
+		changes = append(changes, updateRule(next.copied()))
+	}
+	for n, u := range in { // after all of them: rules may change places
+		r := found(after, func(r *Rule) bool { return r.RuleID == u.RuleID })
+		if count(after, func(o *Rule) bool { return o.ListenerID == r.ListenerID && o.Priority == r.Priority }) > 1 {
 			return errDuplicated(fmt.Sprintf("Rules.%d.Priority", n+1))
 		}
-		changes = append(changes, updateRule(next))
 	}
 	return c.commit(ctx, changes...)
 }

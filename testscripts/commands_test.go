@@ -3,6 +3,8 @@ package testscripts
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -83,7 +85,7 @@ func environment(ts *testscript.TestScript) []string {
 }
 
 // curl does a request as curl does, with names from the appliance's name server and the sockets of its endpoints.
-// It knows -s -i -H -X -d -o -w, of -w only %{http_code}, and URLs with http.
+// It knows -s -i -k -H -X -d -o -w --cacert --http2, and of -w only %{http_code}.
 func curl(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := curlOutput(ts, args)
 	_, _ = io.WriteString(ts.Stdout(), out)
@@ -110,6 +112,9 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 	output := flags.String("o", "", "file")
 	write := flags.String("w", "", "format")
 	include := flags.Bool("i", false, "show head")
+	insecure := flags.Bool("k", false, "take any certificate")
+	roots := flags.String("cacert", "", "file of certificates to trust")
+	http2 := flags.Bool("http2", false, "offer HTTP/2")
 	flags.Bool("s", false, "silent")
 	var target string
 	for len(args) > 0 { // flags may follow the URL
@@ -134,7 +139,7 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 	}
 	client := http.Client{
 		Timeout:       10 * time.Minute,
-		Transport:     &http.Transport{DialContext: dialer(ts), DisableKeepAlives: true},
+		Transport:     &http.Transport{DialContext: dialer(ts), DisableKeepAlives: true, TLSClientConfig: tlsConfig(ts, *insecure, *roots), ForceAttemptHTTP2: *http2},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	if sent := processOf(ts).sent; sent != nil {
@@ -173,6 +178,18 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 	format := strings.NewReplacer("%{http_code}", strconv.Itoa(response.StatusCode), `\n`, "\n")
 	out.WriteString(format.Replace(*write))
 	return out.String(), nil
+}
+
+// tlsConfig trusts a file's certificates alone, or anything.
+func tlsConfig(ts *testscript.TestScript, insecure bool, roots string) *tls.Config {
+	c := &tls.Config{InsecureSkipVerify: insecure}
+	if roots != "" {
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM([]byte(ts.ReadFile(roots))) {
+			ts.Fatalf("%s holds no certificate", roots)
+		}
+	}
+	return c
 }
 
 // dialer connects to what the appliance says is behind a name and port.

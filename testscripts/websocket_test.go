@@ -11,9 +11,11 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/alb-appliance/appliance/appliance"
 )
 
-// ws opens a WebSocket, sends each text and prints what comes back: ws URL text…
+// ws opens a WebSocket, taking any certificate, sends each text and prints what comes back: ws URL text…
 func ws(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 1 {
 		ts.Fatalf("usage: ws url text...")
@@ -39,20 +41,30 @@ func ws(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // wsidle opens a WebSocket, leaves it idle, moves the clock and wants the load balancer to cut it: wsidle URL DURATION.
+// `wsidle -after SHORTER URL DURATION` wants it to outlive a shorter time before.
 func wsidle(ts *testscript.TestScript, neg bool, args []string) {
+	shorter := ""
+	if len(args) == 4 && args[0] == "-after" {
+		shorter, args = args[1], args[2:]
+	}
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: wsidle url duration")
+		ts.Fatalf("usage: wsidle [-after shorter] url duration")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
 	defer cancel()
 	conn, err := dialWebSocket(ctx, ts, args[0])
 	ts.Check(err)
 	defer conn.CloseNow()
-	ts.Check(conn.Write(ctx, websocket.MessageText, []byte("hello")))
-	_, _, err = conn.Read(ctx)
-	ts.Check(err)
+	echo(ctx, ts, conn)
+	if shorter != "" {
+		var view appliance.Clock
+		ts.Check(query(ts, &view, "cloud", "clock", "advance", "-o", "json", shorter))
+		echo(ctx, ts, conn)
+	}
 	cut, moving := make(chan struct{}), sync.WaitGroup{}
-	moving.Go(func() { advance(ts, args[1], cut) })
+	if args[1] != "0s" { // else the wall clock does it
+		moving.Go(func() { advance(ts, args[1], cut) })
+	}
 	_, _, err = conn.Read(ctx)
 	close(cut)
 	moving.Wait()
@@ -63,8 +75,14 @@ func wsidle(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintln(ts.Stdout(), "cut without a close frame")
 }
 
+func echo(ctx context.Context, ts *testscript.TestScript, conn *websocket.Conn) {
+	ts.Check(conn.Write(ctx, websocket.MessageText, []byte("hello")))
+	_, _, err := conn.Read(ctx)
+	ts.Check(err)
+}
+
 func dialWebSocket(ctx context.Context, ts *testscript.TestScript, url string) (*websocket.Conn, error) {
-	client := &http.Client{Transport: &http.Transport{DialContext: dialer(ts)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer(ts), TLSClientConfig: tlsConfig(ts, true, "")}}
 	conn, response, err := websocket.Dial(ctx, url, &websocket.DialOptions{HTTPClient: client})
 	if err != nil && response != nil {
 		return nil, fmt.Errorf("status %d: %w", response.StatusCode, err)

@@ -56,20 +56,24 @@ func ensureDefinition(ctx context.Context, backend Backend, manifest []byte) err
 	ctx = request.WithNamespace(ctx, metav1.NamespaceNone)
 	stored, err := store.Get(ctx, want.Name, &metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return createDefinition(ctx, store, want)
+		stored, err = store.Create(ctx, want, rest.ValidateAllObjectFunc, &metav1.CreateOptions{})
 	}
 	if err != nil {
-		return fmt.Errorf("read definition %s: %w", want.Name, err)
+		return fmt.Errorf("store definition %s: %w", want.Name, err)
 	}
 	current := stored.(*apiextensions.CustomResourceDefinition).DeepCopy()
-	if equality.Semantic.DeepEqual(current.Spec, want.Spec) {
+	if !equality.Semantic.DeepEqual(current.Spec, want.Spec) {
+		current.Spec = want.Spec
+		updated, _, err := store.Update(ctx, want.Name, rest.DefaultUpdatedObjectInfo(current), nil, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{})
+		if err != nil {
+			return fmt.Errorf("update definition %s: %w", want.Name, err)
+		}
+		current = updated.(*apiextensions.CustomResourceDefinition).DeepCopy()
+	}
+	if apiextensions.IsCRDConditionTrue(current, apiextensions.Established) {
 		return nil
 	}
-	current.Spec = want.Spec
-	if _, _, err := store.Update(ctx, want.Name, rest.DefaultUpdatedObjectInfo(current), nil, rest.ValidateAllObjectUpdateFunc, false, &metav1.UpdateOptions{}); err != nil {
-		return fmt.Errorf("update definition %s: %w", want.Name, err)
-	}
-	return nil
+	return establish(ctx, store, current) // a crash may have come between
 }
 
 func decodeDefinition(manifest []byte) (*apiextensions.CustomResourceDefinition, error) {
@@ -85,12 +89,7 @@ func decodeDefinition(manifest []byte) (*apiextensions.CustomResourceDefinition,
 	return internal, nil
 }
 
-func createDefinition(ctx context.Context, store *crdstore.REST, want *apiextensions.CustomResourceDefinition) error {
-	created, err := store.Create(ctx, want, rest.ValidateAllObjectFunc, &metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("create definition %s: %w", want.Name, err)
-	}
-	d := created.(*apiextensions.CustomResourceDefinition).DeepCopy()
+func establish(ctx context.Context, store *crdstore.REST, d *apiextensions.CustomResourceDefinition) error {
 	// In the past: upstream holds back creates for two seconds after a definition is established, for the sake of other
 	// API servers, and there are none.
 	now := metav1.NewTime(time.Now().Add(-time.Minute))

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"k8s.io/klog/v2"
 )
 
 // loopback is a http.RoundTripper that calls a handler in this process: no socket, no TLS, no copy through the kernel.
@@ -24,19 +28,22 @@ func (l *loopback) serve(h http.Handler) { l.handler.Store(&h) }
 // RoundTrip implements http.RoundTripper. The response comes as soon as the handler has written its header; the body
 // streams until the handler returns or the caller closes it.
 func (l *loopback) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil {
+		req = req.Clone(req.Context()) // the caller's own stays as it is
+		req.Body = http.NoBody
+	}
 	h := l.handler.Load()
 	if h == nil {
+		req.Body.Close()
 		return nil, errNotServing
 	}
 	ctx, cancel := context.WithCancel(req.Context())
 	in := req.Clone(ctx)
 	in.RequestURI, in.Host, in.RemoteAddr = req.URL.RequestURI(), req.URL.Host, "127.0.0.1:0"
 	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/2.0", 2, 0
-	if in.Body == nil {
-		in.Body = http.NoBody
-	}
 	s := newStream(req, cancel)
 	go func() {
+		defer in.Body.Close()
 		defer s.finish()
 		(*h).ServeHTTP(s, in)
 	}()
@@ -63,6 +70,7 @@ type stream struct {
 	more   sync.Cond
 	buf    bytes.Buffer
 	done   bool // the handler has returned
+	cut    bool // the handler has not written all it wanted to
 	closed bool // the reader has gone
 }
 
@@ -74,13 +82,13 @@ func newStream(req *http.Request, cancel context.CancelFunc) *stream {
 
 func (s *stream) Header() http.Header { return s.header }
 
-func (s *stream) WriteHeader(code int) {
-	s.once.Do(func() {
-		s.response <- &http.Response{
-			StatusCode: code, Status: http.StatusText(code), Proto: "HTTP/2.0", ProtoMajor: 2,
-			Header: s.header.Clone(), Body: body{s}, Request: s.req, ContentLength: -1,
-		}
-	})
+func (s *stream) WriteHeader(code int) { s.once.Do(func() { s.respond(code) }) }
+
+func (s *stream) respond(code int) {
+	s.response <- &http.Response{
+		StatusCode: code, Status: fmt.Sprintf("%d %s", code, http.StatusText(code)), Proto: "HTTP/2.0", ProtoMajor: 2,
+		Header: s.header.Clone(), Body: body{s}, Request: s.req, ContentLength: -1,
+	}
 }
 
 func (s *stream) Write(b []byte) (int, error) {
@@ -101,15 +109,22 @@ func (s *stream) Flush() { s.WriteHeader(http.StatusOK) }
 // CloseNotify implements http.CloseNotifier: the API's wrappers keep Flusher only for writers that have it.
 func (s *stream) CloseNotify() <-chan bool { return s.gone }
 
-// finish ends the body. A panicking handler (http.ErrAbortHandler is upstream's way to cut a response short) ends it too.
+// finish ends the body. What a panicking handler has begun is cut short (http.ErrAbortHandler is upstream's way to ask
+// for that); when it has not begun, the caller is told of the panic.
 func (s *stream) finish() {
-	if p := recover(); p != nil && p != http.ErrAbortHandler {
-		s.header.Set("Content-Type", "text/plain")
-		s.WriteHeader(http.StatusInternalServerError)
+	p := recover()
+	cut := p != nil
+	if cut && p != http.ErrAbortHandler {
+		klog.Background().Error(nil, "handler panicked", "path", s.req.URL.Path, "panic", p, "stack", string(debug.Stack()))
+		s.once.Do(func() {
+			cut = false
+			fmt.Fprintf(&s.buf, "the handler of %s panicked: %v", s.req.URL.Path, p) // nobody reads it yet
+			s.respond(http.StatusInternalServerError)
+		})
 	}
 	s.WriteHeader(http.StatusOK)
 	s.mu.Lock()
-	s.done = true
+	s.done, s.cut = true, cut
 	s.more.Broadcast()
 	s.mu.Unlock()
 	s.cancel()
@@ -124,7 +139,12 @@ func (b body) Read(p []byte) (int, error) {
 	for s.buf.Len() == 0 && !s.done && !s.closed {
 		s.more.Wait()
 	}
-	if s.closed || s.buf.Len() == 0 {
+	switch {
+	case s.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case s.buf.Len() == 0 && s.cut:
+		return 0, io.ErrUnexpectedEOF
+	case s.buf.Len() == 0:
 		return 0, io.EOF
 	}
 	n, _ := s.buf.Read(p)

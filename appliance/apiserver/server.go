@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -45,6 +44,8 @@ type Options struct {
 	Namespaces []string
 	// Kubelet answers for every node (the kubelet's own API).
 	Kubelet http.Handler
+	// Reviews look at Ingresses before they are stored. Optional.
+	Reviews []IngressReview
 	// Handlers are further handlers by path prefix, behind the API's authentication and authorization. Optional.
 	Handlers map[string]http.Handler
 	// ShutdownTimeout bounds how long requests in flight may take at the end.
@@ -131,7 +132,7 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 		return nil, fmt.Errorf("make loopback client: %w", err)
 	}
 	s.informers = informers.NewSharedInformerFactory(client, 0)
-	if c.AdmissionControl, err = newAdmission(client, s.informers); err != nil {
+	if c.AdmissionControl, err = newAdmission(client, s.informers, s.options.Reviews); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -153,6 +154,11 @@ func (s *Server) Loopback() *restclient.Config { return restclient.CopyConfig(s.
 
 // Run serves until ctx ends; ready is called once when the API and its definitions answer.
 func (s *Server) Run(ctx context.Context, ready func()) error {
+	// Once begun, the start is brought to its end: upstream's hooks exit the process when they are stopped half way.
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer s.informers.Shutdown()
+	defer s.custom.Informers.Shutdown()
+	defer stop()
 	prepared := s.api.PrepareRun()
 	// The custom resources' documents join those of the built-in kinds: their controllers start with these set.
 	custom := s.custom.GenericAPIServer
@@ -160,42 +166,49 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	custom.StaticOpenAPISpec = s.api.StaticOpenAPISpec
 	s.inProcess.serve(s.api.Handler)
 	// A definition's informer that syncs after the server listens costs a 100 ms poll of upstream's readiness hook.
-	s.custom.Informers.Start(ctx.Done())
-	s.informers.Start(ctx.Done())
-	s.custom.Informers.WaitForCacheSync(ctx.Done())
-	s.informers.WaitForCacheSync(ctx.Done())
+	s.custom.Informers.Start(serving.Done())
+	s.informers.Start(serving.Done())
+	s.custom.Informers.WaitForCacheSync(serving.Done())
+	s.informers.WaitForCacheSync(serving.Done())
 	s.api.ShutdownTimeout = s.options.ShutdownTimeout
-	done := make(chan error, 1)
-	go func() { done <- prepared.RunWithContext(ctx) }()
-	if err := s.awaitReady(ctx, done); err != nil {
-		return err
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = prepared.RunWithContext(serving)
+	}()
+	if s.awaitReady(serving, ended) && ctx.Err() == nil {
+		ready()
 	}
-	ready()
-	return <-done
+	select {
+	case <-ctx.Done():
+	case <-ended:
+	}
+	stop()
+	<-ended
+	return err
 }
 
-// awaitReady asks /readyz until it says yes. Upstream offers no notification; this lasts some milliseconds, once.
-func (s *Server) awaitReady(ctx context.Context, done <-chan error) error {
-	client := http.Client{Transport: s.inProcess}
+// awaitReady asks /readyz until it says yes; it gives false when the API ends first. Upstream offers no notification;
+// this lasts some milliseconds, once.
+func (s *Server) awaitReady(ctx context.Context, ended <-chan struct{}) bool {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://in-process/readyz", nil)
 	if err != nil {
-		return fmt.Errorf("ask readiness: %w", err)
+		return false // never: the address is a constant
 	}
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		response, err := client.Do(request)
+		response, err := s.inProcess.RoundTrip(request)
 		if err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
-				return nil
+				return true
 			}
 		}
 		select {
-		case err := <-done:
-			return errors.Join(errors.New("serve API: it ended before it was ready"), err)
-		case <-ctx.Done():
-			return <-done
+		case <-ended:
+			return false
 		case <-tick.C:
 		}
 	}

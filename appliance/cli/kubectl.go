@@ -29,6 +29,9 @@ func (c *kubectlCommand) Run(s *streams, g *grammar) error {
 	}
 	flags := genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag().WithDiscoveryBurst(300).WithDiscoveryQPS(50)
 	flags.KubeConfig = &path
+	if err := os.Setenv("KUBECONFIG", path); err != nil { // for `kubectl config` and for plugins, which ask no flag
+		return fmt.Errorf("set KUBECONFIG: %w", err)
+	}
 	code := 0
 	cmdutil.BehaviorOnFatal(func(message string, exit int) {
 		if message != "" {
@@ -38,7 +41,7 @@ func (c *kubectlCommand) Run(s *streams, g *grammar) error {
 		panic(fatal{})
 	})
 	defer cmdutil.DefaultBehaviorOnFatal()
-	err = func() (err error) {
+	func() {
 		defer func() {
 			if p := recover(); p != nil {
 				if _, ok := p.(fatal); !ok {
@@ -51,11 +54,8 @@ func (c *kubectlCommand) Run(s *streams, g *grammar) error {
 			ConfigFlags: flags, IOStreams: genericiooptions.IOStreams{In: os.Stdin, Out: s.out, ErrOut: s.err},
 		})
 		kubectl.SetArgs(c.Args)
-		return cli.RunNoErrOutput(kubectl)
+		cmdutil.CheckErr(cli.RunNoErrOutput(kubectl)) // as kubectl's own main does
 	}()
-	if err != nil {
-		return err
-	}
 	if code != 0 {
 		return exitError{code}
 	}

@@ -49,6 +49,15 @@ func Listen(address string, logger *slog.Logger) (*Server, error) {
 // Address is where the server answers.
 func (s *Server) Address() string { return s.udp.LocalAddr().String() }
 
+// Close gives the sockets back when Run was not called; after Run it does nothing.
+func (s *Server) Close() error {
+	err := errors.Join(s.udp.Close(), s.tcp.Close())
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // Publish replaces all names.
 func (s *Server) Publish(names []edge.Name) {
 	z := zone{}
@@ -62,6 +71,7 @@ func (s *Server) Publish(names []edge.Name) {
 func (s *Server) Run(ctx context.Context) error {
 	servers := []*dns.Server{{PacketConn: s.udp, Handler: s}, {Listener: s.tcp, Handler: s}}
 	ended := make(chan error, len(servers))
+	defer s.Close()
 	for _, server := range servers {
 		started := make(chan struct{})
 		server.NotifyStartedFunc = func() { close(started) }

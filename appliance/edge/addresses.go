@@ -71,13 +71,24 @@ func (a *Addresses) Mode() Mode { return a.mode }
 // Pool is where addresses come from.
 func (a *Addresses) Pool() netip.Prefix { return a.pool }
 
+// Addresses of the pool that are not the cloud's, counted from its base.
+const (
+	dnsAddress   = 53
+	nginxAddress = 80
+)
+
 // DNS is the name server's own address in the pool: the pool's base plus 53.
-func (a *Addresses) DNS() netip.Addr {
-	base := a.pool.Addr()
-	for range 53 {
-		base = base.Next()
+func (a *Addresses) DNS() netip.Addr { return a.at(dnsAddress) }
+
+// NGINX is the address of the NGINX Ingress Controller: the pool's base plus 80.
+func (a *Addresses) NGINX() netip.Addr { return a.at(nginxAddress) }
+
+func (a *Addresses) at(n int) netip.Addr {
+	address := a.pool.Addr()
+	for range n {
+		address = address.Next()
 	}
-	return base
+	return address
 }
 
 // Socket is what to bind, and to connect to, for an address and port of the pool.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -22,8 +23,8 @@ type Zone interface {
 	Publish([]Name)
 }
 
-// Publisher keeps the data plane and the name server up to date with the cloud.
-type Publisher struct {
+// PublisherOptions is what a Publisher needs. All fields are required.
+type PublisherOptions struct {
 	Cloud     *cloudsim.Cloud
 	Engine    Engine
 	Zone      Zone
@@ -31,6 +32,15 @@ type Publisher struct {
 	Open      Opener
 	Clock     clockwork.Clock
 	Logger    *slog.Logger
+}
+
+// Publisher keeps the data plane and the name server up to date with the cloud and with what controllers offer that are
+// proxies themselves.
+type Publisher struct {
+	PublisherOptions
+
+	offered atomic.Pointer[dataplane.Snapshot]
+	offers  chan struct{} // one slot: look again
 
 	lastError string
 }
@@ -38,12 +48,34 @@ type Publisher struct {
 // bindAgain is how long a publisher waits before it tries sockets again that somebody else held.
 const bindAgain = 10 * time.Second
 
-// Publish translates the inventory as it is now and returns when the data plane has switched. What cannot be bound is
-// logged, once, and shown by the engine; the rest serves. It tells whether everything is bound.
+// NewPublisher makes a publisher; Run works.
+func NewPublisher(o PublisherOptions) *Publisher {
+	p := &Publisher{PublisherOptions: o, offers: make(chan struct{}, 1)}
+	p.offered.Store(&dataplane.Snapshot{})
+	return p
+}
+
+// Offer replaces the part that does not come from the cloud: the NGINX Ingress Controller's. The snapshot must not be
+// changed afterwards.
+func (p *Publisher) Offer(part *dataplane.Snapshot) {
+	p.offered.Store(part)
+	select {
+	case p.offers <- struct{}{}:
+	default:
+	}
+}
+
+// Names gives every name there is: the cloud's, then those of offered hosts that the cloud's load balancers do not have.
+func (p *Publisher) Names() []Name {
+	return withOffered(Names(p.Cloud.Inventory()), p.offered.Load(), p.Addresses.NGINX().String())
+}
+
+// Publish joins what there is now and returns when the data plane has switched. What cannot be bound is logged, once, and
+// shown by the engine; the rest serves. It tells whether everything is bound.
 func (p *Publisher) Publish(ctx context.Context) bool {
 	i := p.Cloud.Inventory()
-	p.Zone.Publish(Names(i))
-	err := p.Engine.Apply(ctx, Translate(i, p.Addresses, p.Open))
+	p.Zone.Publish(p.Names())
+	err := p.Engine.Apply(ctx, join(Translate(i, p.Addresses, p.Open), p.offered.Load()))
 	if ctx.Err() != nil {
 		return true
 	}
@@ -61,8 +93,17 @@ func (p *Publisher) Publish(ctx context.Context) bool {
 	return err == nil
 }
 
-// Run publishes after every change of the cloud until ctx ends. Changes that come while one is published are taken
-// together. While a socket is missing it tries again from time to time.
+// join puts two parts into one snapshot; their ids differ.
+func join(a, b *dataplane.Snapshot) *dataplane.Snapshot {
+	return &dataplane.Snapshot{
+		Listeners:    append(append([]dataplane.Listener{}, a.Listeners...), b.Listeners...),
+		Upstreams:    append(append([]dataplane.Upstream{}, a.Upstreams...), b.Upstreams...),
+		Certificates: append(append([]dataplane.Certificate{}, a.Certificates...), b.Certificates...),
+	}
+}
+
+// Run publishes after every change until ctx ends. Changes that come while one is published are taken together. While a
+// socket is missing it tries again from time to time.
 func (p *Publisher) Run(ctx context.Context) error {
 	changed := p.Cloud.Watch(ctx)
 	for {
@@ -75,6 +116,8 @@ func (p *Publisher) Run(ctx context.Context) error {
 			again.Stop()
 			return nil
 		case <-changed:
+			again.Stop()
+		case <-p.offers:
 			again.Stop()
 		case <-again.Chan():
 		}

@@ -239,3 +239,23 @@ func hostsOf(i *cloudsim.Inventory, loadBalancerID string) []string {
 		return strings.ContainsAny(strings.TrimPrefix(h, "*."), "*?~")
 	})
 }
+
+// withOffered adds the hosts of a part that does not come from the cloud, which all lead to one address. A name that the
+// cloud's load balancers have stays theirs.
+func withOffered(names []Name, part *dataplane.Snapshot, address string) []Name {
+	known := map[string]bool{}
+	for _, n := range names {
+		known[n.Name] = true
+	}
+	for _, l := range part.Listeners {
+		for _, r := range l.Routes {
+			for _, h := range r.Match.Hosts {
+				if !known[h.Value] {
+					known[h.Value] = true
+					names = append(names, Name{Name: h.Value, Addresses: []string{address}})
+				}
+			}
+		}
+	}
+	return names
+}

@@ -77,6 +77,12 @@ func (b *build) loadBalancer() {
 	if lb.Edition == cloudsim.EditionBasic {
 		b.fail("LoadBalancer Edition: %s can't use for ingress controller", lb.Edition)
 	}
+	if spec.ID != "" {
+		b.fail("config id %s: this version of the appliance takes over no existing instance; remove it from the AlbConfig", spec.ID)
+	}
+	if spec.AddressIPVersion != "" && spec.AddressIPVersion != "IPv4" {
+		b.fail("config addressIpVersion %s: this version of the appliance serves IPv4 only; remove it from the AlbConfig", spec.AddressIPVersion)
+	}
 	for _, z := range spec.ZoneMappings {
 		lb.VSwitchIDs = append(lb.VSwitchIDs, z.VSwitchID)
 	}
@@ -138,7 +144,7 @@ func newListener(spec albv1.ListenerSpec) (*Listener, error) {
 		IdleTimeout: defaultIdleTimeout, RequestTimeout: defaultRequestTimeout,
 		XForwardedFor: cloudsim.XForwardedFor{
 			// The instance appends X-Forwarded-For unless told otherwise (ALB-FACTS 4.6).
-			Enabled:              true,
+			Enabled:              spec.XForwardedForConfig.Enabled == nil || *spec.XForwardedForConfig.Enabled,
 			ProtoEnabled:         spec.XForwardedForConfig.ProtoEnabled,
 			SLBIDEnabled:         spec.XForwardedForConfig.SLBIDEnabled,
 			SLBPortEnabled:       spec.XForwardedForConfig.SLBPortEnabled,
@@ -151,10 +157,10 @@ func newListener(spec albv1.ListenerSpec) (*Listener, error) {
 	default:
 		return nil, fmt.Errorf("listen protocol must be within [HTTP, HTTPS, QUIC]: %s", l.Protocol)
 	}
-	if spec.IdleTimeout != nil {
+	if spec.IdleTimeout != nil && *spec.IdleTimeout != 0 { // the API takes 0 for the default
 		l.IdleTimeout = *spec.IdleTimeout
 	}
-	if spec.RequestTimeout != nil {
+	if spec.RequestTimeout != nil && *spec.RequestTimeout != 0 {
 		l.RequestTimeout = *spec.RequestTimeout
 	}
 	return l, nil

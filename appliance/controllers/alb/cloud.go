@@ -11,6 +11,7 @@ type Cloud interface {
 	ListLoadBalancers(context.Context, cloudsim.Filter) ([]cloudsim.LoadBalancer, error)
 	CreateLoadBalancer(context.Context, cloudsim.CreateLoadBalancerInput) (string, error)
 	UpdateLoadBalancerAttribute(ctx context.Context, id, name string) error
+	UpdateLoadBalancerEdition(ctx context.Context, id, edition string) error
 	DeleteLoadBalancer(ctx context.Context, id string) error
 
 	ListListeners(ctx context.Context, loadBalancerID string) ([]cloudsim.Listener, error)

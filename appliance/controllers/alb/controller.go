@@ -9,12 +9,11 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
-	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -27,10 +26,11 @@ import (
 // ControllerName is what an IngressClass names as its controller to belong to this one (ALB-FACTS 3.1).
 const ControllerName = "ingress.k8s.alibabacloud/alb"
 
-// Backoff of an AlbConfig that cannot be applied (ALB-FACTS 3.8).
+// When an AlbConfig is looked at again (ALB-FACTS 3.8): after a failure, and for the sake of what nobody reports.
 const (
-	minBackoff = 5 * time.Second
-	maxBackoff = 5 * time.Minute
+	minBackoff   = 5 * time.Second
+	maxBackoff   = 5 * time.Minute
+	resyncPeriod = time.Hour
 )
 
 // workers is how many AlbConfigs are reconciled at once.
@@ -80,10 +80,7 @@ func New(o Options) (*Controller, error) {
 			workqueue.TypedRateLimitingQueueConfig[string]{Clock: queueClock{o.Clock}}),
 		told: told{last: map[string]string{}},
 	}
-	broadcaster := record.NewBroadcaster()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
-	c.events = broadcaster.NewRecorder(eventScheme, corev1.EventSource{Component: eventSource})
-	c.stopSink = broadcaster.Shutdown
+	c.events, c.stopSink = newRecorder(client.CoreV1().Events(""))
 	c.listers = newListers(c.typed, c.custom)
 	return c, c.watch()
 }
@@ -101,6 +98,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	for range workers {
 		running.Go(func() { c.work(ctx) })
 	}
+	running.Go(func() { c.resync(ctx) })
 	<-ctx.Done()
 	c.queue.ShutDown()
 	running.Wait()
@@ -125,75 +123,111 @@ func (c *Controller) work(ctx context.Context) {
 	}
 }
 
+// resync looks at everything again now and then: what was changed in the cloud behind our back is put right.
+func (c *Controller) resync(ctx context.Context) {
+	ticker := c.options.Clock.NewTicker(resyncPeriod)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.Chan():
+			c.enqueueAll(nil)
+		}
+	}
+}
+
 // reconcile brings one AlbConfig's instance up to date. Its error means: try again later. What the user must mend is
 // told by Events and is no error: only a change of an object helps.
 func (c *Controller) reconcile(ctx context.Context, name string) error {
 	object, err := c.listers.albConfig(name)
+	if err != nil {
+		return err
+	}
 	if object == nil {
+		return c.tellMissing(ctx, name)
+	}
+	d := c.deployer(object)
+	if object.GetDeletionTimestamp() != nil { // before Decode: what cannot be read can be deleted
+		return c.finalize(ctx, object, d)
+	}
+	members, err := c.members(name)
+	if err != nil {
 		return err
 	}
 	config, err := albv1.Decode(object)
 	if err != nil {
-		c.tell(name, object, nil, []Problem{{Reason: reasonFailedBuildModel, Message: err.Error()}})
+		c.tell(object, members, []Problem{{Reason: reasonFailedBuildModel, Message: err.Error()}})
 		return nil
-	}
-	d := &deployer{
-		cloud: c.options.Cloud, clock: c.options.Clock, cluster: c.options.Cluster,
-		name: name, uid: string(config.UID), vpcID: c.options.VPCID,
-	}
-	if config.DeletionTimestamp != nil {
-		return c.finalize(ctx, object, d)
 	}
 	if err := c.addFinalizer(ctx, object); err != nil {
 		return err
 	}
-	group, err := c.load(config)
+	group, err := c.load(config, members)
 	if err != nil {
 		return err
 	}
 	model, problems := Build(group, c.options.Cluster)
 	if len(problems) > 0 {
-		c.tell(name, object, group, problems)
+		c.tell(object, members, problems)
 		return nil
 	}
 	result, err := d.deploy(ctx, model)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.tell(name, object, group, []Problem{{Reason: reasonFailedApplyModel, Message: message(err)}})
+			c.tell(object, members, []Problem{{Reason: reasonFailedApplyModel, Message: message(err)}})
 		}
 		return err
 	}
-	c.tellSuccess(name, object, group, result.changed)
-	return errors.Join(c.writeStatus(ctx, object, result.loadBalancer, model), c.writeIngressStatus(ctx, group, result.loadBalancer.DNSName))
+	c.tellSuccess(object, members, result.changed)
+	return errors.Join(
+		c.writeStatus(ctx, object, config.Status, result.loadBalancer, model),
+		c.writeIngressStatus(ctx, name, members, result.loadBalancer.DNSName))
 }
 
-// message is what of an error goes into an Event: of a cloud error the text after "Message:" (ALB-FACTS 3.9).
+// deployer is what acts in the cloud for an AlbConfig.
+func (c *Controller) deployer(object *unstructured.Unstructured) *deployer {
+	known, _, _ := unstructured.NestedString(object.Object, "status", "loadBalancer", "id") // none or nonsense: none known
+	return &deployer{
+		cloud: c.options.Cloud, clock: c.options.Clock, cluster: c.options.Cluster, vpcID: c.options.VPCID,
+		name: object.GetName(), uid: string(object.GetUID()), known: known,
+	}
+}
+
+// message is what of an error goes into an Event: of a cloud error the text that its SDK shows (ALB-FACTS 1.3, 3.9).
 func message(err error) string {
 	var e *cloudsim.Error
 	if errors.As(err, &e) {
-		return e.Message
+		return e.Error()
 	}
 	return err.Error()
 }
 
 func (c *Controller) watch() error {
+	nothing := func(any) {}
 	handlers := []struct {
 		informer cache.SharedIndexInformer
-		enqueue  func(any)
+		enqueue  func(any) // the AlbConfigs that the object matters to, as it is or was
+		seen     func(any) // as it is
+		gone     func(any)
 	}{
-		{c.custom.ForResource(albv1.Resource).Informer(), c.enqueueAlbConfig},
-		{c.typed.Networking().V1().Ingresses().Informer(), c.enqueueIngress},
-		{c.typed.Networking().V1().IngressClasses().Informer(), c.enqueueAll},
-		{c.typed.Core().V1().Services().Informer(), c.enqueueService},
-		{c.typed.Discovery().V1().EndpointSlices().Informer(), c.enqueueSlice},
-		{c.typed.Core().V1().Nodes().Informer(), c.enqueueAll},
+		{c.custom.ForResource(albv1.Resource).Informer(), c.enqueueAlbConfig, nothing, c.forget},
+		{c.typed.Networking().V1().Ingresses().Informer(), c.enqueueIngress, c.tellBinding, c.forget},
+		{c.typed.Networking().V1().IngressClasses().Informer(), c.enqueueAll, c.tellBindings, nothing},
+		{c.typed.Core().V1().Services().Informer(), c.enqueueService, nothing, nothing},
+		{c.typed.Discovery().V1().EndpointSlices().Informer(), c.enqueueSlice, nothing, nothing},
+		{c.typed.Core().V1().Nodes().Informer(), c.enqueueAll, nothing, nothing},
 	}
 	for _, h := range handlers {
 		_, err := h.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: h.enqueue,
+			AddFunc: func(o any) {
+				h.seen(o)
+				h.enqueue(o)
+			},
 			UpdateFunc: func(old, new any) {
 				if changed(old, new) {
 					h.enqueue(old) // an Ingress may have left one group for another
+					h.seen(new)
 					h.enqueue(new)
 				}
 			},
@@ -201,6 +235,7 @@ func (c *Controller) watch() error {
 				if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
 					o = gone.Obj
 				}
+				h.gone(o)
 				h.enqueue(o)
 			},
 		})

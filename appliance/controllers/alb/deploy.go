@@ -31,7 +31,9 @@ type deployer struct {
 	// name and uid are the AlbConfig's; the uid goes into client tokens, so that a create repeated after a crash
 	// finds what the first one made.
 	name, uid string
-	vpcID     string
+	// known is the instance that the AlbConfig's status names; empty before the first.
+	known string
+	vpcID string
 
 	groupIDs map[GroupKey]string
 }
@@ -93,6 +95,9 @@ func (d *deployer) groups(ctx context.Context, m *Model, existing map[GroupKey]c
 			}
 		}
 		d.groupIDs[want.Key] = have.ServerGroupID
+		if have, err = d.available(ctx, have); err != nil {
+			return changed, err
+		}
 		added, err := d.members(ctx, have, want.Servers)
 		if err != nil {
 			return changed, err
@@ -103,43 +108,65 @@ func (d *deployer) groups(ctx context.Context, m *Model, existing map[GroupKey]c
 }
 
 func (d *deployer) createGroup(ctx context.Context, want ServerGroup) (string, error) {
-	id, err := d.cloud.CreateServerGroup(ctx, cloudsim.CreateServerGroupInput{
-		ClientToken: d.token("server-group", want.Key.String()),
+	k := want.Key
+	return d.cloud.CreateServerGroup(ctx, cloudsim.CreateServerGroupInput{
+		ClientToken: d.token("server-group", k.Namespace, k.Ingress, k.Service, fmt.Sprint(k.Port)),
 		Name:        want.Name, Type: want.Type, Protocol: want.Protocol, Scheduler: want.Scheduler, VPCID: d.vpcID, Tags: want.Tags,
 	})
-	if err != nil {
-		return "", err
+}
+
+// available waits until a group takes servers, and gives it as it is then.
+func (d *deployer) available(ctx context.Context, g cloudsim.ServerGroup) (cloudsim.ServerGroup, error) {
+	if g.Status == cloudsim.StatusAvailable {
+		return g, nil
 	}
-	return id, d.until(ctx, "server group "+id+" is Available", func(ctx context.Context) (bool, error) {
-		list, err := d.cloud.ListServerGroups(ctx, cloudsim.Filter{IDs: []string{id}})
-		return len(list) == 1 && list[0].Status == cloudsim.StatusAvailable, err
+	return g, d.untilGroup(ctx, g.ServerGroupID, "is Available", func(now cloudsim.ServerGroup) bool {
+		g = now
+		return g.Status == cloudsim.StatusAvailable
 	})
+}
+
+func (d *deployer) untilGroup(ctx context.Context, id, what string, check func(cloudsim.ServerGroup) bool) error {
+	return d.until(ctx, "server group "+id+" "+what, func(ctx context.Context) (bool, error) {
+		list, err := d.cloud.ListServerGroups(ctx, cloudsim.Filter{IDs: []string{id}})
+		return len(list) == 1 && check(list[0]), err
+	})
+}
+
+// member is what makes a server one of a group.
+type member struct {
+	id, ip string
+	port   int
 }
 
 // members adds the servers that are missing, then removes those too many.
 func (d *deployer) members(ctx context.Context, have cloudsim.ServerGroup, want []cloudsim.ServerInput) (changed bool, err error) {
-	type member struct {
-		id, ip string
-		port   int
-	}
-	present := map[member]bool{}
-	for _, s := range have.Servers {
-		if s.Status != cloudsim.StatusRemoving {
-			present[member{s.ServerID, s.ServerIP, s.Port}] = true
-		}
-	}
-	var missing, surplus []cloudsim.ServerInput
 	wanted := map[member]bool{}
 	for _, s := range want {
-		k := member{s.ServerID, s.ServerIP, s.Port}
-		wanted[k] = true
-		if !present[k] {
-			missing = append(missing, s)
+		wanted[member{s.ServerID, s.ServerIP, s.Port}] = true
+	}
+	present, leaving := map[member]bool{}, map[member]bool{}
+	var missing, surplus []cloudsim.ServerInput
+	for _, s := range have.Servers {
+		switch k := (member{s.ServerID, s.ServerIP, s.Port}); {
+		case s.Status == cloudsim.StatusRemoving:
+			leaving[k] = true
+		case wanted[k]:
+			present[k] = true
+		default:
+			surplus = append(surplus, cloudsim.ServerInput{ServerID: s.ServerID, ServerType: s.ServerType, ServerIP: s.ServerIP, Port: s.Port})
 		}
 	}
-	for _, s := range have.Servers {
-		if k := (member{s.ServerID, s.ServerIP, s.Port}); present[k] && !wanted[k] {
-			surplus = append(surplus, cloudsim.ServerInput{ServerID: s.ServerID, ServerType: s.ServerType, ServerIP: s.ServerIP, Port: s.Port})
+	comeBack := false
+	for _, s := range want {
+		if k := (member{s.ServerID, s.ServerIP, s.Port}); !present[k] {
+			missing = append(missing, s)
+			comeBack = comeBack || leaving[k]
+		}
+	}
+	if comeBack { // the cloud refuses a server that it is still removing
+		if err := d.released(ctx, have.ServerGroupID, wanted); err != nil {
+			return false, err
 		}
 	}
 	for batch := range slices.Chunk(missing, serverBatch) {
@@ -155,6 +182,15 @@ func (d *deployer) members(ctx context.Context, have cloudsim.ServerGroup, want 
 	return len(missing)+len(surplus) > 0, nil
 }
 
+// released waits until none of the wanted servers is being removed.
+func (d *deployer) released(ctx context.Context, groupID string, wanted map[member]bool) error {
+	return d.untilGroup(ctx, groupID, "has let go of the servers that come back", func(now cloudsim.ServerGroup) bool {
+		return !slices.ContainsFunc(now.Servers, func(s cloudsim.Server) bool {
+			return s.Status == cloudsim.StatusRemoving && wanted[member{s.ServerID, s.ServerIP, s.Port}]
+		})
+	})
+}
+
 // find looks the instance up by its tags.
 func (d *deployer) find(ctx context.Context) (*cloudsim.LoadBalancer, error) {
 	list, err := d.cloud.ListLoadBalancers(ctx, cloudsim.Filter{Tags: append(owned(d.cluster.ID, d.name), cloudsim.Tag{Key: tagResource, Value: tagResourceLoadBalancer})})
@@ -167,31 +203,47 @@ func (d *deployer) find(ctx context.Context) (*cloudsim.LoadBalancer, error) {
 	return &list[0], nil
 }
 
-func (d *deployer) loadBalancer(ctx context.Context, want LoadBalancer) (cloudsim.LoadBalancer, bool, error) {
+func (d *deployer) loadBalancer(ctx context.Context, want LoadBalancer) (lb cloudsim.LoadBalancer, changed bool, err error) {
 	have, err := d.find(ctx)
 	if err != nil {
-		return cloudsim.LoadBalancer{}, false, err
+		return lb, false, err
 	}
-	changed := false
 	switch {
-	case have == nil:
-		changed = true
-		err = d.createLoadBalancer(ctx, want)
-	case have.Name != want.Name:
-		changed = true
-		err = d.cloud.UpdateLoadBalancerAttribute(ctx, have.LoadBalancerID, want.Name)
+	case have != nil:
+		changed, err = d.updateLoadBalancer(ctx, have, want)
+	case d.known != "":
+		err = fmt.Errorf("ALB loadBalancer : %s has been deleted on the console , please delete related albconfig first", d.known) // the controller's own spelling
+	default:
+		changed, err = true, d.createLoadBalancer(ctx, want)
 	}
 	if err != nil {
-		return cloudsim.LoadBalancer{}, changed, err
+		return lb, changed, err
 	}
 	err = d.until(ctx, "the instance of albconfig "+d.name+" is Active", func(ctx context.Context) (bool, error) {
-		have, err = d.find(ctx)
-		return have != nil && have.Status == cloudsim.StatusActive, err
+		now, err := d.find(ctx)
+		if now != nil {
+			lb = *now
+		}
+		return lb.Status == cloudsim.StatusActive, err
 	})
-	if err != nil {
-		return cloudsim.LoadBalancer{}, changed, err
+	return lb, changed, err
+}
+
+// updateLoadBalancer changes what can change of an instance (ALB-FACTS 2.1); all else is fixed at its creation.
+func (d *deployer) updateLoadBalancer(ctx context.Context, have *cloudsim.LoadBalancer, want LoadBalancer) (changed bool, err error) {
+	if have.Edition != want.Edition {
+		if want.Edition != cloudsim.EditionWAF {
+			return false, fmt.Errorf("downgrade not allowed for alb from %s to %s", have.Edition, want.Edition)
+		}
+		if err := d.cloud.UpdateLoadBalancerEdition(ctx, have.LoadBalancerID, want.Edition); err != nil {
+			return true, err
+		}
+		changed = true
 	}
-	return *have, changed, nil
+	if have.Name == want.Name {
+		return changed, nil
+	}
+	return true, d.cloud.UpdateLoadBalancerAttribute(ctx, have.LoadBalancerID, want.Name)
 }
 
 func (d *deployer) createLoadBalancer(ctx context.Context, want LoadBalancer) error {
@@ -240,37 +292,41 @@ func (d *deployer) listeners(ctx context.Context, loadBalancerID string, m *Mode
 }
 
 // listener makes one listener or brings it up to date.
-func (d *deployer) listener(ctx context.Context, loadBalancerID string, have cloudsim.Listener, want Listener) (string, bool, error) {
-	placeholder := d.groupIDs[want.Placeholder]
-	if have.ListenerID == "" {
-		id, err := d.cloud.CreateListener(ctx, cloudsim.CreateListenerInput{
-			ClientToken:    d.token("listener", loadBalancerID, fmt.Sprint(want.Port), want.Protocol),
-			LoadBalancerID: loadBalancerID, Port: want.Port, Protocol: want.Protocol, Description: want.Description,
-			IdleTimeout: want.IdleTimeout, RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor,
-			DefaultServerGroupID: placeholder, Tags: owned(d.cluster.ID, d.name),
-		})
-		if err != nil {
-			return "", true, err
-		}
-		return id, true, d.until(ctx, "listener "+id+" is Running", func(ctx context.Context) (bool, error) {
-			list, err := d.cloud.ListListeners(ctx, loadBalancerID)
-			return slices.ContainsFunc(list, func(l cloudsim.Listener) bool {
-				return l.ListenerID == id && l.Status == cloudsim.StatusRunning
-			}), err
-		})
-	}
+func (d *deployer) listener(ctx context.Context, loadBalancerID string, have cloudsim.Listener, want Listener) (id string, changed bool, err error) {
 	update := cloudsim.UpdateListenerInput{
 		ListenerID: have.ListenerID, Description: want.Description, IdleTimeout: want.IdleTimeout,
-		RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor, DefaultServerGroupID: placeholder,
+		RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor, DefaultServerGroupID: d.groupIDs[want.Placeholder],
 	}
 	current := cloudsim.UpdateListenerInput{
 		ListenerID: have.ListenerID, Description: have.Description, IdleTimeout: have.IdleTimeout,
 		RequestTimeout: have.RequestTimeout, XForwardedFor: have.XForwardedFor, DefaultServerGroupID: have.DefaultServerGroupID,
 	}
-	if update == current {
-		return have.ListenerID, false, nil
+	switch id = have.ListenerID; {
+	case id == "":
+		if id, err = d.createListener(ctx, loadBalancerID, want); err != nil {
+			return id, true, err
+		}
+		changed = true
+	case update != current:
+		return id, true, d.cloud.UpdateListenerAttribute(ctx, update)
+	case have.Status != cloudsim.StatusProvisioning:
+		return id, false, nil
 	}
-	return have.ListenerID, true, d.cloud.UpdateListenerAttribute(ctx, update)
+	return id, changed, d.until(ctx, "listener "+id+" is Running", func(ctx context.Context) (bool, error) {
+		list, err := d.cloud.ListListeners(ctx, loadBalancerID)
+		return slices.ContainsFunc(list, func(l cloudsim.Listener) bool {
+			return l.ListenerID == id && l.Status == cloudsim.StatusRunning
+		}), err
+	})
+}
+
+func (d *deployer) createListener(ctx context.Context, loadBalancerID string, want Listener) (string, error) {
+	return d.cloud.CreateListener(ctx, cloudsim.CreateListenerInput{
+		ClientToken:    d.token("listener", loadBalancerID, fmt.Sprint(want.Port), want.Protocol),
+		LoadBalancerID: loadBalancerID, Port: want.Port, Protocol: want.Protocol, Description: want.Description,
+		IdleTimeout: want.IdleTimeout, RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor,
+		DefaultServerGroupID: d.groupIDs[want.Placeholder], Tags: owned(d.cluster.ID, d.name),
+	})
 }
 
 // rules creates, updates and deletes, in this order; a rule is known by its priority (ALB-FACTS 3.2).
@@ -383,6 +439,9 @@ func (d *deployer) until(ctx context.Context, what string, check func(context.Co
 		select {
 		case <-changed:
 		case <-limit.Chan():
+			if ok, err := check(ctx); ok || err != nil { // both may come at once
+				return err
+			}
 			return fmt.Errorf("wait until %s: it is not after %s", what, waitLimit)
 		case <-ctx.Done():
 			return ctx.Err()

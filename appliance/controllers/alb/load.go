@@ -65,7 +65,7 @@ type binding struct {
 }
 
 func (l listers) binding(ing *networkingv1.Ingress) binding {
-	className := cmp.Or(ing.Annotations[annotationClass])
+	className := ing.Annotations[annotationClass]
 	if ing.Spec.IngressClassName != nil {
 		className = *ing.Spec.IngressClassName
 	}
@@ -86,19 +86,28 @@ func (l listers) binding(ing *networkingv1.Ingress) binding {
 	return binding{albConfig: p.Name}
 }
 
-// load reads a group: the Ingresses that joined an AlbConfig and what they refer to.
-func (c *Controller) load(config *albv1.AlbConfig) (*Group, error) {
-	g := &Group{AlbConfig: config, Services: map[string]*corev1.Service{}, Slices: map[string][]*discoveryv1.EndpointSlice{}}
-	ingresses, err := c.listers.ingresses.List(labels.Everything())
+// members are the Ingresses that joined an AlbConfig, sorted by name.
+func (c *Controller) members(albConfig string) ([]*networkingv1.Ingress, error) {
+	all, err := c.listers.ingresses.List(labels.Everything())
 	if err != nil {
 		return nil, fmt.Errorf("list ingresses: %w", err)
 	}
-	for _, ing := range ingresses {
-		if ing.DeletionTimestamp == nil && c.listers.binding(ing).albConfig == config.Name {
-			g.Ingresses = append(g.Ingresses, ing)
+	var members []*networkingv1.Ingress
+	for _, ing := range all {
+		if ing.DeletionTimestamp == nil && c.listers.binding(ing).albConfig == albConfig {
+			members = append(members, ing)
 		}
 	}
-	slices.SortFunc(g.Ingresses, func(a, b *networkingv1.Ingress) int { return cmp.Compare(key(a), key(b)) })
+	slices.SortFunc(members, func(a, b *networkingv1.Ingress) int { return cmp.Compare(key(a), key(b)) })
+	return members, nil
+}
+
+// load reads a group: an AlbConfig's members and what they refer to.
+func (c *Controller) load(config *albv1.AlbConfig, members []*networkingv1.Ingress) (*Group, error) {
+	g := &Group{
+		AlbConfig: config, Ingresses: members,
+		Services: map[string]*corev1.Service{}, Slices: map[string][]*discoveryv1.EndpointSlice{},
+	}
 	for _, ing := range g.Ingresses {
 		for _, name := range servicesOf(ing) {
 			if err := c.loadService(g, ing.Namespace, name); err != nil {
@@ -106,6 +115,7 @@ func (c *Controller) load(config *albv1.AlbConfig) (*Group, error) {
 			}
 		}
 	}
+	var err error
 	if g.Nodes, err = c.listers.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
@@ -147,31 +157,30 @@ func servicesOf(ing *networkingv1.Ingress) []string {
 func (c *Controller) enqueueAlbConfig(o any) { c.queue.Add(o.(*unstructured.Unstructured).GetName()) }
 
 func (c *Controller) enqueueIngress(o any) {
-	ing := o.(*networkingv1.Ingress)
-	b := c.listers.binding(ing)
-	c.tellBinding(ing, b)
-	if b.albConfig != "" {
+	if b := c.listers.binding(o.(*networkingv1.Ingress)); b.albConfig != "" {
 		c.queue.Add(b.albConfig)
 	}
 }
 
-// enqueueAll looks at every AlbConfig again, and at every Ingress for one.
+// enqueueAll looks at every AlbConfig again, and at those that only Ingresses speak of.
 func (c *Controller) enqueueAll(any) {
 	configs, err := c.listers.albConfigs.List(labels.Everything())
 	if err != nil {
 		c.options.Logger.Error("list albconfigs", "err", err)
-		return
 	}
 	for _, o := range configs {
 		c.enqueueAlbConfig(o)
 	}
+	c.eachIngress(func(ing *networkingv1.Ingress) { c.enqueueIngress(ing) })
+}
+
+func (c *Controller) eachIngress(do func(*networkingv1.Ingress)) {
 	ingresses, err := c.listers.ingresses.List(labels.Everything())
 	if err != nil {
 		c.options.Logger.Error("list ingresses", "err", err)
-		return
 	}
 	for _, ing := range ingresses {
-		c.tellBinding(ing, c.listers.binding(ing))
+		do(ing)
 	}
 }
 

@@ -75,7 +75,7 @@ func (m *Model) String() string {
 	lb := m.LoadBalancer
 	fmt.Fprintf(&b, "load balancer %s %s %s %s\n", lb.Name, lb.AddressType, lb.Edition, strings.Join(lb.VSwitchIDs, ","))
 	for _, l := range m.Listeners {
-		fmt.Fprintf(&b, "listener %s:%d idle %d request %d default %s\n", l.Protocol, l.Port, l.IdleTimeout, l.RequestTimeout, l.Placeholder)
+		fmt.Fprintf(&b, "listener %s:%d idle %d request %d forwarded %s default %s\n", l.Protocol, l.Port, l.IdleTimeout, l.RequestTimeout, forwarded(l.XForwardedFor), l.Placeholder)
 		for _, r := range l.Rules {
 			fmt.Fprintf(&b, "  rule %d %s", r.Priority, r.Name)
 			for _, c := range r.Conditions {
@@ -91,6 +91,23 @@ func (m *Model) String() string {
 		}
 	}
 	return b.String()
+}
+
+// forwarded names the fields that tell a backend about its client.
+func forwarded(x cloudsim.XForwardedFor) string {
+	var names []string
+	for _, field := range []struct {
+		name string
+		on   bool
+	}{
+		{"for", x.Enabled}, {"proto", x.ProtoEnabled}, {"slb-id", x.SLBIDEnabled}, {"slb-port", x.SLBPortEnabled},
+		{"client-port", x.ClientSrcPortEnabled}, {"host", x.HostEnabled},
+	} {
+		if field.on {
+			names = append(names, field.name)
+		}
+	}
+	return "[" + strings.Join(names, " ") + "]"
 }
 
 // Problem is why a group cannot be built or deployed: not an error of ours but news for the user, as an Event.

@@ -3,14 +3,19 @@ package alb
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/retry"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/cloudsim"
@@ -23,9 +28,14 @@ func (c *Controller) addFinalizer(ctx context.Context, object *unstructured.Unst
 	if slices.Contains(object.GetFinalizers(), finalizer) {
 		return nil
 	}
-	err := c.patchFinalizers(ctx, object, append(slices.Clone(object.GetFinalizers()), finalizer))
+	err := c.changeFinalizers(ctx, object, func(f []string) []string {
+		if slices.Contains(f, finalizer) {
+			return f
+		}
+		return append(f, finalizer)
+	})
 	if err != nil {
-		c.events.Event(object, "Warning", reasonFailedAddFinalizer, err.Error())
+		c.complain(object, reasonFailedAddFinalizer, err)
 		return fmt.Errorf("add finalizer to albconfig %s: %w", object.GetName(), err)
 	}
 	return nil
@@ -37,77 +47,109 @@ func (c *Controller) finalize(ctx context.Context, object *unstructured.Unstruct
 		return nil
 	}
 	if err := d.remove(ctx); err != nil {
-		c.events.Event(object, "Warning", reasonFailedApplyModel, message(err))
+		if ctx.Err() == nil {
+			c.tell(object, nil, []Problem{{Reason: reasonFailedApplyModel, Message: message(err)}})
+		}
 		return err
 	}
-	rest := slices.DeleteFunc(slices.Clone(object.GetFinalizers()), func(f string) bool { return f == finalizer })
-	if err := c.patchFinalizers(ctx, object, rest); err != nil && !apierrors.IsNotFound(err) {
-		c.events.Event(object, "Warning", reasonFailedRemove, err.Error())
+	err := c.changeFinalizers(ctx, object, func(f []string) []string {
+		return slices.DeleteFunc(f, func(one string) bool { return one == finalizer })
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		c.complain(object, reasonFailedRemove, err)
 		return fmt.Errorf("remove finalizer of albconfig %s: %w", object.GetName(), err)
 	}
 	return nil
 }
 
-func (c *Controller) patchFinalizers(ctx context.Context, object *unstructured.Unstructured, finalizers []string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"finalizers": finalizers, "resourceVersion": object.GetResourceVersion(),
-	}})
-	if err != nil {
+// changeFinalizers writes the finalizers as change makes them out of those that are there now.
+func (c *Controller) changeFinalizers(ctx context.Context, object *unstructured.Unstructured, change func([]string) []string) error {
+	configs := c.dynamic.Resource(albv1.Resource)
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		now, err := configs.Get(ctx, object.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+			"uid": object.GetUID(), "resourceVersion": now.GetResourceVersion(), "finalizers": change(now.GetFinalizers()),
+		}})
+		if err != nil {
+			return err
+		}
+		_, err = configs.Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
 		return err
+	})
+}
+
+// complain writes an error of the API as an Event; that we stop is none.
+func (c *Controller) complain(o runtime.Object, reason string, err error) {
+	if !errors.Is(err, context.Canceled) {
+		c.events.Event(o, corev1.EventTypeWarning, reason, err.Error())
 	}
-	_, err = c.dynamic.Resource(albv1.Resource).Patch(ctx, object.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
-	return err
 }
 
 // writeStatus shows the instance on the AlbConfig.
-func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstructured, lb cloudsim.LoadBalancer, m *Model) error {
-	want := albv1.AlbConfigStatus{LoadBalancer: albv1.LoadBalancerStatus{ID: lb.LoadBalancerID, DNSName: lb.DNSName}}
+func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstructured, have albv1.AlbConfigStatus, lb cloudsim.LoadBalancer, m *Model) error {
+	want := albv1.AlbConfigStatus{LoadBalancer: albv1.LoadBalancerStatus{
+		ID: lb.LoadBalancerID, DNSName: lb.DNSName,
+		Listeners: []albv1.ListenerStatus{}, // not nil: a merge patch must take the last one away, too
+	}}
 	for _, l := range m.Listeners {
 		want.LoadBalancer.Listeners = append(want.LoadBalancer.Listeners, albv1.ListenerStatus{PortAndProtocol: fmt.Sprintf("%d/%s", l.Port, l.Protocol)})
+	}
+	if equality.Semantic.DeepEqual(have, want) {
+		return nil
 	}
 	raw, err := json.Marshal(map[string]any{"status": want})
 	if err != nil {
 		return fmt.Errorf("encode status: %w", err)
 	}
-	have, err := json.Marshal(map[string]any{"status": object.Object["status"]})
-	if err == nil && sameJSON(have, raw) {
-		return nil
-	}
 	_, err = c.dynamic.Resource(albv1.Resource).Patch(ctx, object.GetName(), types.MergePatchType, raw, metav1.PatchOptions{}, "status")
 	if err != nil && !apierrors.IsNotFound(err) {
-		c.events.Event(object, "Warning", reasonFailedStatus, err.Error())
+		c.complain(object, reasonFailedStatus, err)
 		return fmt.Errorf("write status of albconfig %s: %w", object.GetName(), err)
 	}
 	return nil
 }
 
-func sameJSON(a, b []byte) bool {
-	var x, y albv1.AlbConfig
-	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
-		return false
-	}
-	left, errA := json.Marshal(x.Status)
-	right, errB := json.Marshal(y.Status)
-	return errA == nil && errB == nil && string(left) == string(right)
-}
-
 // writeIngressStatus shows the DNS name on each member.
-func (c *Controller) writeIngressStatus(ctx context.Context, g *Group, hostname string) error {
-	want := []networkingv1.IngressLoadBalancerIngress{{Hostname: hostname}}
-	for _, ing := range g.Ingresses {
-		have := ing.Status.LoadBalancer.Ingress
-		if len(have) == 1 && have[0].Hostname == hostname && have[0].IP == "" && len(have[0].Ports) == 0 {
+func (c *Controller) writeIngressStatus(ctx context.Context, albConfig string, members []*networkingv1.Ingress, hostname string) error {
+	want := networkingv1.IngressLoadBalancerStatus{Ingress: []networkingv1.IngressLoadBalancerIngress{{Hostname: hostname}}}
+	for _, ing := range members {
+		if equality.Semantic.DeepEqual(ing.Status.LoadBalancer, want) {
 			continue
 		}
-		patch, err := json.Marshal(map[string]any{"status": map[string]any{"loadBalancer": map[string]any{"ingress": want}}})
-		if err != nil {
-			return fmt.Errorf("encode ingress status: %w", err)
-		}
-		_, err = c.client.NetworkingV1().Ingresses(ing.Namespace).Patch(ctx, ing.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		err := c.patchIngressStatus(ctx, albConfig, ing, want)
 		if err != nil && !apierrors.IsNotFound(err) {
-			c.events.Event(ing, "Warning", reasonFailedStatus, err.Error())
+			c.complain(ing, reasonFailedStatus, err)
 			return fmt.Errorf("write status of ingress %s: %w", key(ing), err)
 		}
 	}
 	return nil
+}
+
+// patchIngressStatus writes the status of an Ingress that nobody has changed meanwhile, or that is still a member: one
+// that has moved must keep the name of its new group.
+func (c *Controller) patchIngressStatus(ctx context.Context, albConfig string, ing *networkingv1.Ingress, want networkingv1.IngressLoadBalancerStatus) error {
+	ingresses := c.client.NetworkingV1().Ingresses(ing.Namespace)
+	version := ing.ResourceVersion
+	return retry.RetryOnConflict(retry.DefaultRetry, func() error {
+		patch, err := json.Marshal(map[string]any{
+			"metadata": map[string]any{"uid": ing.UID, "resourceVersion": version},
+			"status":   map[string]any{"loadBalancer": want},
+		})
+		if err != nil {
+			return err
+		}
+		_, err = ingresses.Patch(ctx, ing.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		if !apierrors.IsConflict(err) {
+			return err
+		}
+		now, getErr := ingresses.Get(ctx, ing.Name, metav1.GetOptions{})
+		if getErr != nil || now.UID != ing.UID || c.listers.binding(now).albConfig != albConfig {
+			return getErr
+		}
+		version = now.ResourceVersion
+		return err
+	})
 }

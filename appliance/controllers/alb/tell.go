@@ -1,7 +1,9 @@
 package alb
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -10,90 +12,123 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 )
 
-// eventScheme lets the recorder refer to built-in objects; unstructured ones carry their kind themselves.
-var eventScheme = scheme.Scheme
-
-// told remembers what each AlbConfig's objects were told last, so that a look that finds nothing new says nothing.
+// told remembers what was said of each object last, so that a look that finds nothing new says nothing.
 type told struct {
 	mu   sync.Mutex
 	last map[string]string
 }
 
-// news records text under a key and tells whether it differs from what was there.
+// news records text under a key and tells whether it differs from what was there; no text is as good as no record.
 func (t *told) news(key, text string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last[key] == text {
 		return false
 	}
-	t.last[key] = text
+	if t.last[key] = text; text == "" {
+		delete(t.last, key)
+	}
 	return true
 }
 
-// tell writes a group's problems as Events (ALB-FACTS 3.9): a problem of one Ingress on it and on the AlbConfig, any
-// other on the AlbConfig and all its Ingresses.
-func (c *Controller) tell(name string, object *unstructured.Unstructured, g *Group, problems []Problem) {
+// Keys of told: an AlbConfig has its problems; an Ingress has how it is bound, and whether its AlbConfig is missing.
+func toldOf(o metav1.Object) string      { return string(o.GetUID()) }
+func toldMissing(o metav1.Object) string { return string(o.GetUID()) + " missing" }
+
+// forget drops what was said of an object that is gone.
+func (c *Controller) forget(o any) {
+	if object, err := meta.Accessor(o); err == nil {
+		c.told.news(toldOf(object), "")
+		c.told.news(toldMissing(object), "")
+	}
+}
+
+// tell writes a group's problems as Events (ALB-FACTS 3.9): one of building on the Ingress at fault and the AlbConfig,
+// any other on the AlbConfig and all members.
+func (c *Controller) tell(object *unstructured.Unstructured, members []*networkingv1.Ingress, problems []Problem) {
 	var text strings.Builder
 	for _, p := range problems {
-		fmt.Fprintln(&text, object.GetGeneration(), p)
+		stable, _, _ := strings.Cut(p.String(), " request id: ") // the cloud gives each refusal another one
+		fmt.Fprintln(&text, object.GetGeneration(), stable)
+		for _, ing := range affected(members, p) {
+			fmt.Fprintln(&text, ing.UID, ing.Generation, ing.Annotations)
+		}
 	}
-	if !c.told.news(name, text.String()) {
+	if !c.told.news(toldOf(object), text.String()) {
 		return
 	}
 	for _, p := range problems {
-		for _, o := range affected(g, p) {
-			c.events.Event(o, corev1.EventTypeWarning, p.Reason, p.Message)
+		for _, ing := range affected(members, p) {
+			c.events.Event(ing, corev1.EventTypeWarning, p.Reason, p.Message)
 		}
 		c.events.Event(object, corev1.EventTypeWarning, p.Reason, p.Message)
 	}
-	c.options.Logger.Info("group not applied; what was published goes on", "albconfig", name, "problem", problems[0].String())
+	c.options.Logger.Info("group not applied; what was published goes on", "albconfig", object.GetName(), "problem", problems[0].String())
 }
 
-func affected(g *Group, p Problem) []runtime.Object {
-	var objects []runtime.Object
-	if g == nil {
-		return nil
+func affected(members []*networkingv1.Ingress, p Problem) []*networkingv1.Ingress {
+	if p.Ingress == "" || p.Reason == reasonFailedApplyModel {
+		return members
 	}
-	for _, ing := range g.Ingresses {
-		if p.Ingress == "" || p.Ingress == key(ing) {
-			objects = append(objects, ing)
-		}
-	}
-	return objects
+	return slices.DeleteFunc(slices.Clone(members), func(ing *networkingv1.Ingress) bool { return key(ing) != p.Ingress })
 }
 
 // tellSuccess writes SuccessfullyReconciled on the AlbConfig and its members, when something changed or a problem ended.
-func (c *Controller) tellSuccess(name string, object *unstructured.Unstructured, g *Group, deployed bool) {
-	if !c.told.news(name, "") && !deployed {
+func (c *Controller) tellSuccess(object *unstructured.Unstructured, members []*networkingv1.Ingress, deployed bool) {
+	ended := c.told.news(toldOf(object), "")
+	for _, ing := range members {
+		ended = c.told.news(toldMissing(ing), "") || ended
+	}
+	if !ended && !deployed {
 		return
 	}
 	c.events.Event(object, corev1.EventTypeNormal, reasonReconciled, messageReconciled)
-	for _, ing := range g.Ingresses {
+	for _, ing := range members {
 		c.events.Event(ing, corev1.EventTypeNormal, reasonReconciled, messageReconciled)
 	}
-	c.options.Logger.Info("group applied", "albconfig", name, "ingresses", len(g.Ingresses))
+	c.options.Logger.Info("group applied", "albconfig", object.GetName(), "ingresses", len(members))
 }
 
-// tellBinding tells an Ingress of ours that it was seen, what of it has no effect, and what hinders it from joining a
-// group.
-func (c *Controller) tellBinding(ing *networkingv1.Ingress, b binding) {
-	if b.albConfig == "" && b.problem == "" || ing.DeletionTimestamp != nil {
-		return
+// tellMissing tells the Ingresses of an AlbConfig that there is none (ALB-FACTS 3.1). It asks the API itself: one
+// that was made just now may reach us after its Ingresses.
+func (c *Controller) tellMissing(ctx context.Context, albConfig string) error {
+	members, err := c.members(albConfig)
+	if err != nil || len(members) == 0 {
+		return err
 	}
-	if b.problem == "" {
-		if o, err := c.listers.albConfig(b.albConfig); err == nil && o == nil {
-			b.problem = apierrors.NewNotFound(albv1.Resource.GroupResource(), b.albConfig).Error()
+	if _, err := c.dynamic.Resource(albv1.Resource).Get(ctx, albConfig, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+		return err
+	}
+	message := apierrors.NewNotFound(albv1.Resource.GroupResource(), albConfig).Error()
+	for _, ing := range members {
+		if c.told.news(toldMissing(ing), fmt.Sprint(ing.Generation, ing.Annotations, message)) {
+			c.events.Event(ing, corev1.EventTypeWarning, reasonFailedBuildModel, message)
 		}
 	}
-	if !c.told.news("ingress/"+string(ing.UID), fmt.Sprint(ing.Generation, ing.Annotations, b)) {
+	return nil
+}
+
+// tellBindings tells every Ingress: a class has changed.
+func (c *Controller) tellBindings(any) {
+	c.eachIngress(func(ing *networkingv1.Ingress) { c.tellBinding(ing) })
+}
+
+// tellBinding tells an Ingress of ours that it was seen, what of it has no effect, and whether its class leads nowhere.
+func (c *Controller) tellBinding(o any) {
+	ing := o.(*networkingv1.Ingress)
+	b := c.listers.binding(ing)
+	if b == (binding{}) || ing.DeletionTimestamp != nil {
+		return
+	}
+	if !c.told.news(toldOf(ing), fmt.Sprint(ing.Generation, ing.Annotations, b)) {
 		return
 	}
 	c.events.Event(ing, corev1.EventTypeNormal, reasonSync, messageSync)

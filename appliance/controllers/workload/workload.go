@@ -47,7 +47,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
 	running.Go(func() { <-ctx.Done() })
 	start := func(run func(context.Context)) { running.Go(func() { run(ctx) }) }
 	for _, add := range []func(context.Context, func(func(context.Context))) error{

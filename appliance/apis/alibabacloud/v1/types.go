@@ -88,12 +88,12 @@ type ListenerSpec struct {
 
 // XForwardedForConfig switches the fields that tell a backend about its client.
 type XForwardedForConfig struct {
-	Enabled              bool `json:"XForwardedForEnabled,omitempty"`
-	ProtoEnabled         bool `json:"XForwardedForProtoEnabled,omitempty"`
-	SLBIDEnabled         bool `json:"XForwardedForSLBIdEnabled,omitempty"`
-	SLBPortEnabled       bool `json:"XForwardedForSLBPortEnabled,omitempty"`
-	ClientSrcPortEnabled bool `json:"XForwardedForClientSrcPortEnabled,omitempty"`
-	HostEnabled          bool `json:"XForwardedForHostEnabled,omitempty"`
+	Enabled              *bool `json:"XForwardedForEnabled,omitempty"`
+	ProtoEnabled         bool  `json:"XForwardedForProtoEnabled,omitempty"`
+	SLBIDEnabled         bool  `json:"XForwardedForSLBIdEnabled,omitempty"`
+	SLBPortEnabled       bool  `json:"XForwardedForSLBPortEnabled,omitempty"`
+	ClientSrcPortEnabled bool  `json:"XForwardedForClientSrcPortEnabled,omitempty"`
+	HostEnabled          bool  `json:"XForwardedForHostEnabled,omitempty"`
 }
 
 // AlbConfigStatus is what the controller reports (ALB-FACTS 2.3).
@@ -105,7 +105,7 @@ type AlbConfigStatus struct {
 type LoadBalancerStatus struct {
 	ID        string           `json:"id,omitempty"`
 	DNSName   string           `json:"dnsname,omitempty"`
-	Listeners []ListenerStatus `json:"listeners,omitempty"`
+	Listeners []ListenerStatus `json:"listeners"`
 }
 
 // ListenerStatus is one listener that exists.
