@@ -198,7 +198,7 @@ func findLoadBalancer(i *cloudsim.Inventory, name string, named bool) (*cloudsim
 		return nil, fmt.Errorf("explain: there is no load balancer %s; there are: %s", name, strings.Join(names, ", "))
 	}
 	for n := range i.LoadBalancers {
-		if slices.ContainsFunc(ruleHosts(i, i.LoadBalancers[n].LoadBalancerID), func(h string) bool { return covers(h, name) }) {
+		if slices.ContainsFunc(i.HostsOf(i.LoadBalancers[n].LoadBalancerID), func(h string) bool { return covers(h, name) }) {
 			return &i.LoadBalancers[n], nil
 		}
 	}
@@ -215,23 +215,6 @@ func findLoadBalancer(i *cloudsim.Inventory, name string, named bool) (*cloudsim
 func covers(host, name string) bool {
 	ok, err := path.Match(strings.ToLower(host), strings.ToLower(name))
 	return ok && err == nil
-}
-
-func ruleHosts(i *cloudsim.Inventory, loadBalancerID string) []string {
-	var hosts []string
-	for _, l := range i.Listeners {
-		if l.LoadBalancerID != loadBalancerID {
-			continue
-		}
-		for _, r := range i.RulesOf(l.ListenerID) {
-			for _, c := range r.Conditions {
-				if c.Type == cloudsim.ConditionHost {
-					hosts = append(hosts, c.Values...)
-				}
-			}
-		}
-	}
-	return hosts
 }
 
 // explainedListener is the listener on a port, or on the port of this machine that it is bound to.

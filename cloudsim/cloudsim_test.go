@@ -385,7 +385,9 @@ func TestServerWithTwoPorts(t *testing.T) {
 	ring(2 * time.Second)
 	add(81)
 	ring(time.Second)
-	w.await(t, "first port", func(i *cloudsim.Inventory) bool { return i.ServerGroups[0].Servers[0].Status == cloudsim.StatusAvailable })
+	w.await(t, "first port", func(i *cloudsim.Inventory) bool {
+		return i.ServerGroups[0].Servers[0].Status == cloudsim.StatusAvailable
+	})
 	if s := w.Inventory().ServerGroups[0].Servers[1].Status; s != cloudsim.StatusAdding {
 		t.Errorf("the second port, 1 s after it was added, is %s", s)
 	}

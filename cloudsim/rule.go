@@ -60,6 +60,28 @@ func (i *Inventory) RulesOf(listenerID string) []Rule {
 	return list
 }
 
+// HostsOf gives the values of the host conditions of a load balancer's rules, sorted, each once.
+func (i *Inventory) HostsOf(loadBalancerID string) []string {
+	var hosts []string
+	for _, l := range i.Listeners {
+		if l.LoadBalancerID != loadBalancerID {
+			continue
+		}
+		for _, r := range i.Rules {
+			if r.ListenerID != l.ListenerID {
+				continue
+			}
+			for _, c := range r.Conditions {
+				if c.Type == ConditionHost {
+					hosts = append(hosts, c.Values...)
+				}
+			}
+		}
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
 // CreateRules begins to make up to ten rules of a listener: Provisioning, then Available. All are made or none.
 func (c *Cloud) CreateRules(ctx context.Context, listenerID string, in []RuleInput) ([]string, error) {
 	c.mu.Lock()

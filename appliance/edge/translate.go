@@ -220,22 +220,9 @@ func Names(i *cloudsim.Inventory) []Name {
 	return names
 }
 
+// hostsOf are a load balancer's hosts that are names.
 func hostsOf(i *cloudsim.Inventory, loadBalancerID string) []string {
-	var hosts []string
-	for _, l := range i.Listeners {
-		if l.LoadBalancerID != loadBalancerID {
-			continue
-		}
-		for _, r := range i.RulesOf(l.ListenerID) {
-			for _, c := range r.Conditions {
-				if c.Type == cloudsim.ConditionHost {
-					hosts = append(hosts, c.Values...)
-				}
-			}
-		}
-	}
-	slices.Sort(hosts)
-	return slices.DeleteFunc(slices.Compact(hosts), func(h string) bool {
+	return slices.DeleteFunc(i.HostsOf(loadBalancerID), func(h string) bool {
 		return strings.ContainsAny(strings.TrimPrefix(h, "*."), "*?~")
 	})
 }
