@@ -31,8 +31,20 @@ type Server struct {
 // zone is what is answered, by lower-case name without the last dot.
 type zone map[string]edge.Name
 
-// Listen binds the address for UDP and TCP.
+// portTries is how often a port that the system picked for UDP is given up because TCP has it in use.
+const portTries = 20
+
+// Listen binds the address for UDP and TCP; port 0 picks one that is free for both.
 func Listen(address string, logger *slog.Logger) (*Server, error) {
+	for try := 1; ; try++ {
+		s, err := listen(address, logger)
+		if err == nil || try == portTries || !strings.HasSuffix(address, ":0") {
+			return s, err
+		}
+	}
+}
+
+func listen(address string, logger *slog.Logger) (*Server, error) {
 	udp, err := net.ListenPacket("udp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen for names: %w", err)

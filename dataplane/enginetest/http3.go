@@ -54,17 +54,17 @@ func testHTTP3Trailers(f *fixture) {
 
 func testHTTP3Streams(f *fixture) {
 	hangs := make(chan string, 9)
-	f.apply(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, stages(hangs)))))
+	f.apply(patient(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, stages(hangs))))))
 	loneStreams(f, f.newQUICWeb(), hangs, 3)
 }
 
 func testHTTP3SlowStream(f *fixture) {
-	f.apply(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, echo))))
+	f.apply(patient(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, echo)))))
 	slowUpload(f, f.newQUICWeb())
 }
 
 func testHTTP3NotRead(f *fixture) {
-	f.apply(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, floods))))
+	f.apply(patient(quicOf(f.https(dataplane.ClassALB, newBackend(f.T, floods)))))
 	leaveUnread(f, f.newQUICWeb())
 }
 
