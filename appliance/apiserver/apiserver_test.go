@@ -304,7 +304,11 @@ func TestUsersDefinition(t *testing.T) {
 		t.Fatal(err)
 	}
 	for e := range watch.ResultChan() {
-		if strings.Contains(fmt.Sprint(e.Object.(*unstructured.Unstructured).Object["status"]), "type:Established") {
+		seen, ok := e.Object.(*unstructured.Unstructured)
+		if !ok {
+			t.Fatalf("the watch ends with %+v", e.Object)
+		}
+		if strings.Contains(fmt.Sprint(seen.Object["status"]), "type:Established") {
 			break
 		}
 	}

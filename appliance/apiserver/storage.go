@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.etcd.io/etcd/client/v3/kubernetes"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -51,10 +52,16 @@ func newOptions(b Backend, scheme *runtime.Scheme, codecs serializer.CodecFactor
 }
 
 // supportWatchProgress tells upstream what the embedded store can do, so that consistent reads come from the watch
-// cache; a real etcd is asked by upstream itself.
+// cache; a real etcd is asked by upstream itself. Upstream asks in a goroutine of its own: a read that came before the
+// answer would wait three seconds in vain, so the answer is waited for.
 func supportWatchProgress(ctx context.Context, b Backend) {
-	if b.Store != nil {
-		feature.DefaultFeatureSupportChecker.CheckClient(ctx, b.Store.FeatureClient(), storage.RequestWatchProgress)
+	if b.Store == nil {
+		return
+	}
+	checker := feature.DefaultFeatureSupportChecker
+	checker.CheckClient(ctx, b.Store.FeatureClient(), storage.RequestWatchProgress)
+	for !checker.Supports(storage.RequestWatchProgress) && ctx.Err() == nil {
+		time.Sleep(100 * time.Microsecond)
 	}
 }
 
