@@ -156,7 +156,10 @@ func resolution(names *appliance.Names, runs error) finding {
 	return f
 }
 
-// trust tells where the internal CA is; nothing this version serves to browsers needs it yet.
+// trust tells whose certificates are served: none of this version's own that a browser would have to trust.
 func trust() finding {
-	return finding{Subject: "trust", OK: true, What: "kubectl trusts the internal CA through the kubeconfig; no listener speaks TLS in this version"}
+	return finding{
+		Subject: "trust", OK: true,
+		What: "kubectl trusts the internal CA through the kubeconfig; NGINX Ingress serves the certificates of TLS Secrets, else its own fake one",
+	}
 }
