@@ -63,16 +63,20 @@ func readSettings(ing *networkingv1.Ingress) (settings, error) {
 	return s, nil
 }
 
-// Unsupported gives the controller's annotations of an Ingress that have no effect here, sorted.
+// Unsupported tells which of the controller's annotations on an Ingress, or which values of them, have no effect here.
 func Unsupported(ing *networkingv1.Ingress) []string {
-	var names []string
-	for name := range ing.Annotations {
-		if short, ours := strings.CutPrefix(name, Prefix); ours && readers[short] == nil {
-			names = append(names, name)
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(ing.Annotations)) {
+		short, ours := strings.CutPrefix(name, Prefix)
+		switch value := strings.ToUpper(strings.TrimSpace(ing.Annotations[name])); {
+		case !ours:
+		case readers[short] == nil:
+			texts = append(texts, fmt.Sprintf("annotation %s has no effect in this version of the appliance", name))
+		case short == "backend-protocol" && slices.Contains(plainProtocols, value):
+			texts = append(texts, fmt.Sprintf("annotation %s: %s is not spoken by this version of the appliance, pods get HTTP", name, value))
 		}
 	}
-	slices.Sort(names)
-	return names
+	return texts
 }
 
 // seconds takes plain integers: "60s" does not validate (NGINX-FACTS 1).
@@ -107,13 +111,14 @@ func target(v string, into *string) error {
 	return nil
 }
 
-// protocol knows HTTP and HTTPS; what it does not know is HTTP (NGINX-FACTS 11), gRPC and FastCGI among it.
+// plainProtocols validate, and are HTTP here: Unsupported says so.
+var plainProtocols = []string{"AUTO_HTTP", "GRPC", "GRPCS", "FCGI"}
+
+// protocol takes the values that validate (NGINX-FACTS 11).
 func protocol(v string, into *bool) error {
-	switch strings.ToUpper(v) {
-	case "HTTPS":
-		*into = true
-	case "HTTP", "AUTO_HTTP", "GRPC", "GRPCS", "FCGI":
-	default:
+	v = strings.ToUpper(v)
+	*into = v == "HTTPS"
+	if v != "HTTP" && v != "HTTPS" && !slices.Contains(plainProtocols, v) {
 		return strconv.ErrSyntax
 	}
 	return nil

@@ -19,9 +19,7 @@ func (c *Controller) Review(ing *networkingv1.Ingress) (warnings []string, refus
 	if !c.listers.ours(ing) {
 		return nil, nil
 	}
-	for _, name := range Unsupported(ing) {
-		warnings = append(warnings, fmt.Sprintf("annotation %s has no effect in this version of the appliance", name))
-	}
+	warnings = Unsupported(ing)
 	others, err := c.listers.load()
 	if err != nil {
 		return warnings, err

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"slices"
 	"testing"
 
 	networkingv1 "k8s.io/api/networking/v1"
@@ -50,5 +51,20 @@ func TestReview(t *testing.T) {
 		if got != row.want {
 			t.Errorf("%s %v: got %q, want %q", row.ing.Name, row.ing.Annotations, got, row.want)
 		}
+	}
+}
+
+func TestUnsupported(t *testing.T) {
+	t.Parallel()
+	ing := ingress("a", "a.com", "/", networkingv1.PathTypePrefix, map[string]string{
+		Prefix + "backend-protocol": "grpc", Prefix + "rate-limit": "5", Prefix + "ssl-redirect": "false", "other/name": "x",
+	})
+	got := Unsupported(ing)
+	want := []string{
+		"annotation nginx.ingress.kubernetes.io/backend-protocol: GRPC is not spoken by this version of the appliance, pods get HTTP",
+		"annotation nginx.ingress.kubernetes.io/rate-limit has no effect in this version of the appliance",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }
