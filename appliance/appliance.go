@@ -129,9 +129,18 @@ func (a *Appliance) openCloud(ctx context.Context) (err error) {
 	a.onClose(db.Close)
 	a.cloud, err = cloudsim.Open(ctx, db, cloudsim.Options{
 		Region: a.config.Region, Clock: a.clock, Delays: a.config.CloudDelays, Addresses: a.config.VIPRange,
-		Reserved: []netip.Addr{a.addresses.Pool().Addr().Next(), a.addresses.DNS(), a.addresses.NGINX()}, Logger: a.logger("cloud"),
+		Reserved: []netip.Addr{a.addresses.Pool().Addr().Next(), a.addresses.DNS(), a.addresses.NGINX()}, Issue: a.issue, Logger: a.logger("cloud"),
 	})
 	return err
+}
+
+// issue is the authority of the simulated certificate service: the internal CA.
+func (a *Appliance) issue(_ context.Context, names []string) (chain, key []byte, err error) {
+	made, err := a.authority.leaf(a.clock.Now(), names)
+	if err != nil {
+		return nil, nil, err
+	}
+	return made.certificate, made.key, nil
 }
 
 // openNodes places two nodes into two zones of the cloud's VPC.

@@ -103,6 +103,18 @@ func (a *authority) serving(now time.Time, addresses []net.IP, names []string) (
 	})
 }
 
+// leafValidity is how long a certificate for users' names is good (DESIGN D8).
+const leafValidity = 90 * 24 * time.Hour
+
+// leaf makes a certificate for users' names; the first is the common name, which the real cloud insists on.
+func (a *authority) leaf(now time.Time, names []string) (*pair, error) {
+	return a.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
+		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(leafValidity),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
+}
+
 // client makes a client certificate: the common name is the user, the organization the group.
 func (a *authority) client(now time.Time, user, group string) (*pair, error) {
 	return a.sign(&x509.Certificate{

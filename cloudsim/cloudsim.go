@@ -53,7 +53,9 @@ type Options struct {
 	Addresses netip.Prefix
 	// Reserved are addresses of the pool that load balancers never get.
 	Reserved []netip.Addr
-	Logger   *slog.Logger
+	// Issue is the authority of the certificate service.
+	Issue  Issue
+	Logger *slog.Logger
 }
 
 // Cloud is one account's resources in one region. Its methods are safe for concurrent use; what they return are copies.

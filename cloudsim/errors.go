@@ -67,6 +67,10 @@ func errStatus(kind, id string) *Error {
 	return refuse(http.StatusConflict, "IncorrectStatus."+kind, "The status of %s does not support this operation", id)
 }
 
+func errNotAllowed(reason string) *Error {
+	return refuse(http.StatusBadRequest, "OperationDenied."+reason, "The operation is not allowed because of %s", reason)
+}
+
 func errQuota(quota, resource string, usage, limit int) *Error {
 	return refuse(http.StatusBadRequest, "QuotaExceeded."+quota, "The quota of %s is exceeded for resource %s, usage %d/%d", quota, resource, usage, limit)
 }

@@ -28,7 +28,12 @@ type CreateListenerInput struct {
 	RequestTimeout       int
 	XForwardedFor        XForwardedFor
 	DefaultServerGroupID string
-	Tags                 []Tag
+	// Certificates, SecurityPolicyID ("" is the default), HTTP2Enabled and QUICConfig are of HTTPS and QUIC listeners.
+	Certificates     []ListenerCertificate
+	SecurityPolicyID string
+	HTTP2Enabled     bool
+	QUICConfig       QUICConfig
+	Tags             []Tag
 }
 
 // UpdateListenerInput replaces all that can change of a listener.
@@ -39,6 +44,17 @@ type UpdateListenerInput struct {
 	RequestTimeout       int
 	XForwardedFor        XForwardedFor
 	DefaultServerGroupID string
+	Certificates         []ListenerCertificate
+	SecurityPolicyID     string
+	HTTP2Enabled         bool
+	QUICConfig           QUICConfig
+}
+
+// UploadCertificateInput is what UploadUserCertificate takes: chain and key in PEM, the leaf first.
+type UploadCertificateInput struct {
+	Name  string // unique in the account
+	Chain []byte
+	Key   []byte
 }
 
 // RuleInput is one rule to create.

@@ -24,7 +24,7 @@ func (c *Cloud) ListListeners(_ context.Context, loadBalancerID string) ([]Liste
 	var list []Listener
 	for _, l := range i.Listeners {
 		if l.LoadBalancerID == loadBalancerID {
-			l.Tags = slices.Clone(l.Tags)
+			l.Tags, l.Certificates = slices.Clone(l.Tags), slices.Clone(l.Certificates)
 			list = append(list, l)
 		}
 	}
@@ -42,14 +42,16 @@ func (c *Cloud) CreateListener(ctx context.Context, in CreateListenerInput) (str
 		ListenerID: newID("lsn-", 18), LoadBalancerID: in.LoadBalancerID, Port: in.Port, Protocol: in.Protocol, Description: in.Description,
 		Status: StatusProvisioning, IdleTimeout: cmp.Or(in.IdleTimeout, defaultIdleTimeout), RequestTimeout: cmp.Or(in.RequestTimeout, defaultRequestTimeout),
 		XForwardedFor: in.XForwardedFor, DefaultServerGroupID: in.DefaultServerGroupID, Tags: slices.Clone(in.Tags),
+		Certificates: slices.Clone(in.Certificates), SecurityPolicyID: securityPolicy(in.Protocol, in.SecurityPolicyID),
+		HTTP2Enabled: in.HTTP2Enabled, QUICConfig: in.QUICConfig,
 	}
-	if err := checkNewListener(c.Inventory(), l); err != nil {
+	if err := c.checkNewListener(c.Inventory(), l); err != nil {
 		return "", err
 	}
 	return l.ListenerID, c.commit(ctx, insertListener(l), insertToken(in.ClientToken, l.ListenerID))
 }
 
-func checkNewListener(i *Inventory, l Listener) error {
+func (c *Cloud) checkNewListener(i *Inventory, l Listener) error {
 	lb, err := i.loadBalancer(l.LoadBalancerID)
 	if err != nil {
 		return err
@@ -74,11 +76,19 @@ func checkNewListener(i *Inventory, l Listener) error {
 	if used >= quotaListeners {
 		return errQuota(quotaName("alb_quota_loadbalancer_listeners_num", lb.Edition), lb.LoadBalancerID, used, quotaListeners)
 	}
-	return checkListener(i, l)
+	return c.checkListener(i, l, nil)
 }
 
-// checkListener checks what can also change later.
-func checkListener(i *Inventory, l Listener) error {
+// securityPolicy is the TLS policy of a listener that names none.
+func securityPolicy(protocol, named string) string {
+	if protocol == ProtocolHTTPS {
+		return cmp.Or(named, SecurityPolicies[0])
+	}
+	return named
+}
+
+// checkListener checks what can also change later; have are the certificates it has already.
+func (c *Cloud) checkListener(i *Inventory, l Listener, have []ListenerCertificate) error {
 	if l.IdleTimeout < 1 || l.IdleTimeout > maxTimeout {
 		return errIllegal("IdleTimeout")
 	}
@@ -88,8 +98,40 @@ func checkListener(i *Inventory, l Listener) error {
 	if l.DefaultServerGroupID == "" {
 		return errMissing("DefaultActions")
 	}
-	_, err := i.serverGroup(l.DefaultServerGroupID)
-	return err
+	if _, err := i.serverGroup(l.DefaultServerGroupID); err != nil {
+		return err
+	}
+	if l.SecurityPolicyID != "" && l.Protocol != ProtocolHTTPS {
+		return errIllegal("SecurityPolicyId")
+	}
+	if l.SecurityPolicyID != "" && !slices.Contains(SecurityPolicies, l.SecurityPolicyID) {
+		return errNotFound("SecurityPolicy", l.SecurityPolicyID)
+	}
+	if err := checkQUIC(i, l); err != nil {
+		return err
+	}
+	return checkListenerCertificates(i, l, have, c.options.Clock.Now())
+}
+
+// checkQUIC checks that what an HTTPS listener tells its clients of is a QUIC listener beside it.
+func checkQUIC(i *Inventory, l Listener) error {
+	if l.QUICConfig == (QUICConfig{}) {
+		return nil
+	}
+	if l.Protocol != ProtocolHTTPS {
+		return errIllegal("QuicConfig")
+	}
+	if l.QUICConfig.ListenerID == "" {
+		return errMissing("QuicConfig.QuicListenerId")
+	}
+	quic, err := i.listener(l.QUICConfig.ListenerID)
+	if err != nil {
+		return err
+	}
+	if quic.Protocol != ProtocolQUIC || quic.LoadBalancerID != l.LoadBalancerID {
+		return errIllegal("QuicConfig.QuicListenerId")
+	}
+	return nil
 }
 
 // UpdateListenerAttribute replaces what can change of a listener: Configuring, then Running. It serves meanwhile.
@@ -104,7 +146,9 @@ func (c *Cloud) UpdateListenerAttribute(ctx context.Context, in UpdateListenerIn
 	next := *l
 	next.Description, next.XForwardedFor, next.DefaultServerGroupID = in.Description, in.XForwardedFor, in.DefaultServerGroupID
 	next.IdleTimeout, next.RequestTimeout = cmp.Or(in.IdleTimeout, defaultIdleTimeout), cmp.Or(in.RequestTimeout, defaultRequestTimeout)
-	if err := checkListener(i, next); err != nil {
+	next.Certificates, next.SecurityPolicyID = slices.Clone(in.Certificates), securityPolicy(l.Protocol, in.SecurityPolicyID)
+	next.HTTP2Enabled, next.QUICConfig = in.HTTP2Enabled, in.QUICConfig
+	if err := c.checkListener(i, next, l.Certificates); err != nil {
 		return err
 	}
 	next.Status = StatusConfiguring
@@ -115,8 +159,12 @@ func (c *Cloud) UpdateListenerAttribute(ctx context.Context, in UpdateListenerIn
 func (c *Cloud) DeleteListener(ctx context.Context, id string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, err := c.Inventory().listener(id); err != nil {
+	i := c.Inventory()
+	if _, err := i.listener(id); err != nil {
 		return err
+	}
+	if slices.ContainsFunc(i.Listeners, func(l Listener) bool { return l.QUICConfig.ListenerID == id }) {
+		return errInUse("Listener", id)
 	}
 	return c.commit(ctx, deleteListener(id))
 }
@@ -131,9 +179,11 @@ func (i *Inventory) listener(id string) (*Listener, error) {
 func insertListener(l Listener) change {
 	return change{
 		store: func(tx *sqlite.Tx) error {
-			_, err := tx.Exec(`INSERT INTO listeners (listener_id, load_balancer_id, port, protocol, description, status, idle_timeout, request_timeout, x_forwarded_for, default_server_group_id, tags)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-				l.ListenerID, l.LoadBalancerID, l.Port, l.Protocol, l.Description, l.Status, l.IdleTimeout, l.RequestTimeout, asJSON(l.XForwardedFor), l.DefaultServerGroupID, asJSON(l.Tags))
+			_, err := tx.Exec(`INSERT INTO listeners (listener_id, load_balancer_id, port, protocol, description, status, idle_timeout, request_timeout, x_forwarded_for, default_server_group_id,
+					certificates, security_policy_id, http2_enabled, quic_config, tags)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+				l.ListenerID, l.LoadBalancerID, l.Port, l.Protocol, l.Description, l.Status, l.IdleTimeout, l.RequestTimeout, asJSON(l.XForwardedFor), l.DefaultServerGroupID,
+				asJSON(l.Certificates), l.SecurityPolicyID, l.HTTP2Enabled, asJSON(l.QUICConfig), asJSON(l.Tags))
 			return err
 		},
 		apply: func(i *Inventory) { i.Listeners = appended(i.Listeners, l) },
@@ -143,8 +193,10 @@ func insertListener(l Listener) change {
 func updateListener(l Listener) change {
 	return change{
 		store: func(tx *sqlite.Tx) error {
-			_, err := tx.Exec(`UPDATE listeners SET description = ?, status = ?, idle_timeout = ?, request_timeout = ?, x_forwarded_for = ?, default_server_group_id = ? WHERE listener_id = ?`,
-				l.Description, l.Status, l.IdleTimeout, l.RequestTimeout, asJSON(l.XForwardedFor), l.DefaultServerGroupID, l.ListenerID)
+			_, err := tx.Exec(`UPDATE listeners SET description = ?, status = ?, idle_timeout = ?, request_timeout = ?, x_forwarded_for = ?, default_server_group_id = ?,
+					certificates = ?, security_policy_id = ?, http2_enabled = ?, quic_config = ? WHERE listener_id = ?`,
+				l.Description, l.Status, l.IdleTimeout, l.RequestTimeout, asJSON(l.XForwardedFor), l.DefaultServerGroupID,
+				asJSON(l.Certificates), l.SecurityPolicyID, l.HTTP2Enabled, asJSON(l.QUICConfig), l.ListenerID)
 			return err
 		},
 		apply: func(i *Inventory) {

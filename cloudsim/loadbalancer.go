@@ -132,6 +132,31 @@ func (c *Cloud) UpdateLoadBalancerAttribute(ctx context.Context, id, name string
 	return c.commit(ctx, updateLoadBalancer(next))
 }
 
+// TagResources sets tags of an instance; those of the same keys give way.
+func (c *Cloud) TagResources(ctx context.Context, id string, tags []Tag) error {
+	return c.retag(ctx, id, tags, nil)
+}
+
+// UnTagResources takes tags away from an instance.
+func (c *Cloud) UnTagResources(ctx context.Context, id string, keys []string) error {
+	return c.retag(ctx, id, nil, keys)
+}
+
+func (c *Cloud) retag(ctx context.Context, id string, set []Tag, drop []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	lb, err := c.Inventory().loadBalancer(id)
+	if err != nil {
+		return err
+	}
+	next := *lb
+	next.Tags = without(lb.Tags, func(t *Tag) bool {
+		return slices.Contains(drop, t.Key) || slices.ContainsFunc(set, func(s Tag) bool { return s.Key == t.Key })
+	})
+	next.Tags = append(next.Tags, set...)
+	return c.commit(ctx, updateLoadBalancer(next))
+}
+
 // UpdateLoadBalancerEdition changes an instance to an edition that can do more: Configuring, then Active. It serves
 // meanwhile. There is no way back.
 func (c *Cloud) UpdateLoadBalancerEdition(ctx context.Context, id, edition string) error {

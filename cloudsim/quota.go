@@ -18,6 +18,14 @@ func quotaRules(edition string) int {
 	return 100
 }
 
+// quotaCertificates is how many additional certificates an instance may have, over all its listeners.
+func quotaCertificates(edition string) int {
+	if edition == EditionBasic {
+		return 10
+	}
+	return 25
+}
+
 // quotaName is a quota's id for an edition.
 func quotaName(prefix, edition string) string {
 	return prefix + "_" + strings.ToLower(edition) + "_edition"

@@ -20,6 +20,9 @@ const (
 	maxWeight       = 100
 )
 
+// redirectCodes are the status codes that a redirect may have.
+var redirectCodes = []int{301, 302, 303, 307, 308}
+
 // illegalInPath are the characters that a path which is no regular expression may not have (ALB-FACTS 1.3).
 const illegalInPath = `()[]{}|^$\`
 
@@ -44,6 +47,10 @@ func (r Rule) copied() Rule {
 	}
 	for n := range r.Actions {
 		r.Actions[n].ServerGroups = slices.Clone(r.Actions[n].ServerGroups)
+		if to := r.Actions[n].Redirect; to != nil {
+			copied := *to
+			r.Actions[n].Redirect = &copied
+		}
 	}
 	return r
 }
@@ -235,20 +242,51 @@ func checkActions(i *Inventory, at func(string, ...any) string, actions []Action
 		return errMissing(at("RuleActions"))
 	}
 	for m, a := range actions {
-		if a.Type != ActionForwardGroup {
-			return errIllegal(at("RuleActions.%d.Type", m+1))
+		in := func(format string, args ...any) string {
+			return at("RuleActions.%d.%s", m+1, fmt.Sprintf(format, args...))
 		}
-		if len(a.ServerGroups) == 0 {
-			return errMissing(at("RuleActions.%d.ForwardGroupConfig.ServerGroupTuples", m+1))
+		var err error
+		switch a.Type {
+		case ActionForwardGroup:
+			err = checkForward(i, in, a.ServerGroups)
+		case ActionRedirect:
+			err = checkRedirect(in, a.Redirect)
+		default:
+			err = errIllegal(in("Type"))
 		}
-		for k, g := range a.ServerGroups {
-			if g.Weight < 0 || g.Weight > maxWeight {
-				return errIllegal(at("RuleActions.%d.ForwardGroupConfig.ServerGroupTuples.%d.Weight", m+1, k+1))
-			}
-			if _, err := i.serverGroup(g.ServerGroupID); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkForward(i *Inventory, in func(string, ...any) string, groups []ServerGroupTuple) error {
+	if len(groups) == 0 {
+		return errMissing(in("ForwardGroupConfig.ServerGroupTuples"))
+	}
+	for k, g := range groups {
+		if g.Weight < 0 || g.Weight > maxWeight {
+			return errIllegal(in("ForwardGroupConfig.ServerGroupTuples.%d.Weight", k+1))
+		}
+		if _, err := i.serverGroup(g.ServerGroupID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkRedirect refuses a redirect that would lead back to where the client came from (ALB-FACTS 4.9).
+func checkRedirect(in func(string, ...any) string, to *Redirect) error {
+	switch {
+	case to == nil || *to == (Redirect{HTTPCode: to.HTTPCode}):
+		return errMissing(in("RedirectConfig"))
+	case to.Protocol != "" && to.Protocol != ProtocolHTTP && to.Protocol != ProtocolHTTPS:
+		return errIllegal(in("RedirectConfig.Protocol"))
+	case to.Port < 0 || to.Port > 65535:
+		return errIllegal(in("RedirectConfig.Port"))
+	case !slices.Contains(redirectCodes, to.HTTPCode):
+		return errIllegal(in("RedirectConfig.HttpCode"))
 	}
 	return nil
 }

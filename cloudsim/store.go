@@ -105,8 +105,9 @@ func (i *Inventory) read(tx *sqlite.Tx) (err error) {
 	}); err != nil {
 		return err
 	}
-	if i.Listeners, err = rows(tx, `SELECT listener_id, load_balancer_id, port, protocol, description, status, idle_timeout, request_timeout, x_forwarded_for, default_server_group_id, tags FROM listeners ORDER BY seq`, func(l *Listener) []any {
-		return []any{&l.ListenerID, &l.LoadBalancerID, &l.Port, &l.Protocol, &l.Description, &l.Status, &l.IdleTimeout, &l.RequestTimeout, jsonColumn{&l.XForwardedFor}, &l.DefaultServerGroupID, jsonColumn{&l.Tags}}
+	if i.Listeners, err = rows(tx, `SELECT listener_id, load_balancer_id, port, protocol, description, status, idle_timeout, request_timeout, x_forwarded_for, default_server_group_id, certificates, security_policy_id, http2_enabled, quic_config, tags FROM listeners ORDER BY seq`, func(l *Listener) []any {
+		return []any{&l.ListenerID, &l.LoadBalancerID, &l.Port, &l.Protocol, &l.Description, &l.Status, &l.IdleTimeout, &l.RequestTimeout, jsonColumn{&l.XForwardedFor}, &l.DefaultServerGroupID,
+			jsonColumn{&l.Certificates}, &l.SecurityPolicyID, &l.HTTP2Enabled, jsonColumn{&l.QUICConfig}, jsonColumn{&l.Tags}}
 	}); err != nil {
 		return err
 	}
@@ -114,6 +115,16 @@ func (i *Inventory) read(tx *sqlite.Tx) (err error) {
 		return []any{&r.RuleID, &r.ListenerID, &r.Name, &r.Priority, &r.Status, jsonColumn{&r.Conditions}, jsonColumn{&r.Actions}, jsonColumn{&r.Tags}}
 	}); err != nil {
 		return err
+	}
+	if i.Certificates, err = rows(tx, `SELECT certificate_id, name, source, chain, private_key, create_time FROM certificates ORDER BY seq`, func(v *Certificate) []any {
+		return []any{&v.CertificateID, &v.Name, &v.Source, &v.Chain, (*[]byte)(&v.Key), &v.CreateTime}
+	}); err != nil {
+		return err
+	}
+	for n := range i.Certificates {
+		if err := i.Certificates[n].describe(); err != nil {
+			return fmt.Errorf("read certificate %s: %w", i.Certificates[n].CertificateID, err)
+		}
 	}
 	i.ServerGroups, err = rows(tx, `SELECT server_group_id, name, type, protocol, scheduler, vpc_id, status, servers, tags FROM server_groups ORDER BY seq`, func(g *ServerGroup) []any {
 		return []any{&g.ServerGroupID, &g.Name, &g.Type, &g.Protocol, &g.Scheduler, &g.VPCID, &g.Status, jsonColumn{&g.Servers}, jsonColumn{&g.Tags}}

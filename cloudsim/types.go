@@ -99,7 +99,31 @@ type Listener struct {
 	XForwardedFor  XForwardedFor
 	// DefaultServerGroupID is the only default action there is: forward (ALB-FACTS 4.9).
 	DefaultServerGroupID string
-	Tags                 []Tag
+	// Certificates are shown to clients of HTTPS and QUIC listeners: exactly one is the default.
+	Certificates []ListenerCertificate
+	// SecurityPolicyID is one of SecurityPolicies, HTTPS only.
+	SecurityPolicyID string
+	// HTTP2Enabled offers HTTP/2, HTTPS only (ALB-FACTS 4.8).
+	HTTP2Enabled bool
+	QUICConfig   QUICConfig
+	Tags         []Tag
+}
+
+// ListenerCertificate is a certificate of a listener: the default one, or an additional one.
+type ListenerCertificate struct {
+	CertificateID string
+	IsDefault     bool
+}
+
+// QUICConfig joins a QUIC listener to an HTTPS one, which then tells its clients of HTTP/3 (ALB-FACTS 4.8).
+type QUICConfig struct {
+	UpgradeEnabled bool
+	ListenerID     string
+}
+
+// SecurityPolicies are the TLS policies that every account has; the first is the default (ALB-FACTS 2.2).
+var SecurityPolicies = []string{
+	"tls_cipher_policy_1_0", "tls_cipher_policy_1_1", "tls_cipher_policy_1_2", "tls_cipher_policy_1_2_strict", "tls_cipher_policy_1_2_strict_with_1_3",
 }
 
 // XForwardedFor switches the fields that tell a backend about its client (ALB-FACTS 4.6).
@@ -139,6 +163,7 @@ type Condition struct {
 // Types of an action that are understood.
 const (
 	ActionForwardGroup = "ForwardGroup"
+	ActionRedirect     = "Redirect"
 )
 
 // Action is one step of a rule, in ascending Order; the last is a final one.
@@ -146,6 +171,17 @@ type Action struct {
 	Type         string
 	Order        int
 	ServerGroups []ServerGroupTuple // ForwardGroup
+	Redirect     *Redirect          // Redirect
+}
+
+// Redirect answers with a Location. An empty part keeps what the client asked for; not all may be empty.
+type Redirect struct {
+	Protocol string // HTTP or HTTPS
+	Host     string
+	Port     int
+	Path     string
+	Query    string
+	HTTPCode int // 301, 302, 303, 307 or 308
 }
 
 // ServerGroupTuple is one target of a forward.
@@ -207,4 +243,5 @@ type Inventory struct {
 	Listeners     []Listener
 	Rules         []Rule
 	ServerGroups  []ServerGroup
+	Certificates  []Certificate
 }

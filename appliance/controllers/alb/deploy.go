@@ -307,7 +307,7 @@ func (d *deployer) listener(ctx context.Context, loadBalancerID string, have clo
 			return id, true, err
 		}
 		changed = true
-	case update != current:
+	case !reflect.DeepEqual(update, current):
 		return id, true, d.cloud.UpdateListenerAttribute(ctx, update)
 	case have.Status != cloudsim.StatusProvisioning:
 		return id, false, nil
