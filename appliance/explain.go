@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/edge"
@@ -29,16 +30,28 @@ type ExplainRequest struct {
 
 // Explanation says what would happen, and why.
 type Explanation struct {
-	Request      string            `json:"request"`
-	LoadBalancer string            `json:"loadBalancer"`
-	ID           string            `json:"id"`
-	Listener     string            `json:"listener"`
-	Rules        []ExplainedRule   `json:"rules"`
-	ServerGroup  string            `json:"serverGroup"`
-	Servers      []ExplainedServer `json:"servers"`
-	Status       int               `json:"status"` // 0: what the server answers
-	Reason       string            `json:"reason"`
-	Outcome      string            `json:"outcome"`
+	Request      string `json:"request"`
+	LoadBalancer string `json:"loadBalancer"`
+	ID           string `json:"id"`
+	Listener     string `json:"listener"`
+	// Certificate is what a client is shown, of a listener that speaks TLS.
+	Certificate *ExplainedCertificate `json:"certificate,omitempty"`
+	Rules       []ExplainedRule       `json:"rules"`
+	ServerGroup string                `json:"serverGroup"`
+	Servers     []ExplainedServer     `json:"servers"`
+	Status      int                   `json:"status"` // 0: what the server answers
+	Reason      string                `json:"reason"`
+	Outcome     string                `json:"outcome"`
+}
+
+// ExplainedCertificate is the certificate that a client is shown.
+type ExplainedCertificate struct {
+	ID       string    `json:"id"`
+	Names    []string  `json:"names"`
+	NotAfter time.Time `json:"notAfter"`
+	Why      string    `json:"why"`
+	// Problem is why a client that trusts its issuer refuses it all the same; empty when it does not.
+	Problem string `json:"problem"`
 }
 
 // ExplainedRule is a rule that was tried.
@@ -74,8 +87,7 @@ func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
 	protocol := strings.ToUpper(request.Scheme)
 	id, state := way.listener(protocol, port)
 	if id == "" {
-		e.Reason = "no_listener"
-		e.Outcome = fmt.Sprintf("connection refused: %s has no %s listener on port %d%s", e.LoadBalancer, protocol, port, way.mend)
+		e.otherProtocol(way, protocol, port)
 		return e, nil
 	}
 	e.Listener = fmt.Sprintf("%s:%d %s", protocol, port, id)
@@ -83,10 +95,87 @@ func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
 		e.Reason, e.Outcome = "not_serving", "connection refused: the listener is "+state
 		return e, nil
 	}
+	if !e.handshake(program, id, serverName(ask.URL), a.clock.Now()) {
+		return e, nil
+	}
 	trace := &dataplane.Trace{}
 	d := program.Decide(id, request, dataplane.Inputs{Now: a.clock.Now(), Healthy: a.engine.State().Healthy, Trace: trace})
 	a.describe(e, &d, trace)
 	return e, nil
+}
+
+// otherProtocol says what a client meets on a port where nobody speaks its protocol.
+func (e *Explanation) otherProtocol(way *way, protocol string, port int) {
+	other := cloudsim.ProtocolHTTPS
+	if protocol == cloudsim.ProtocolHTTPS {
+		other = cloudsim.ProtocolHTTP
+	}
+	id, _ := way.listener(other, port)
+	switch {
+	case id == "":
+		e.Reason = "no_listener"
+		e.Outcome = fmt.Sprintf("connection refused: %s has no %s listener on port %d%s", e.LoadBalancer, protocol, port, way.mend)
+	case other == cloudsim.ProtocolHTTPS:
+		outcome := dataplane.OutcomeOf(dataplane.ClassALB, dataplane.ReasonPlainHTTP) // 400 in every class
+		e.Listener, e.Status, e.Reason = fmt.Sprintf("%s:%d %s", other, port, id), outcome.Status, string(outcome.Reason)
+		e.Outcome = fmt.Sprintf("%d: %s; use https://", outcome.Status, outcome.Reason.Why())
+	default:
+		e.Listener, e.Reason = fmt.Sprintf("%s:%d %s", other, port, id), "no_tls"
+		e.Outcome = fmt.Sprintf("the TLS handshake fails: the listener on port %d speaks plain HTTP%s", port, way.mend)
+	}
+}
+
+// handshake describes the certificate that a client is shown and tells whether the handshake gets that far. A listener
+// without TLS needs none.
+func (e *Explanation) handshake(program *dataplane.Program, listener, name string, now time.Time) bool {
+	secure := program.ListenerTLS(listener)
+	if secure == nil {
+		return true
+	}
+	id, why := secure.Choose(dataplane.Hello{ServerName: name, ECC: true})
+	if id == "" {
+		e.Reason, e.Outcome = "no_certificate", "the TLS handshake fails: "+why
+		return false
+	}
+	e.Certificate = &ExplainedCertificate{ID: id, Why: why, Names: []string{}}
+	for _, c := range program.Snapshot().Certificates {
+		if c.ID != id {
+			continue
+		}
+		info, err := dataplane.Describe(c.Chain)
+		if err != nil {
+			break // the data plane has left it out and said so
+		}
+		e.Certificate.Names, e.Certificate.NotAfter = append(e.Certificate.Names, info.Names...), info.NotAfter
+		e.Certificate.Problem = refusal(info, name, now)
+	}
+	return true
+}
+
+// refusal is why a client refuses a certificate even if it trusts the issuer.
+func refusal(info dataplane.CertificateInfo, name string, now time.Time) string {
+	_, rest, _ := strings.Cut(name, ".")
+	switch {
+	case now.After(info.NotAfter):
+		return "it expired " + info.NotAfter.Format(time.DateTime)
+	case now.Before(info.NotBefore):
+		return "it is not valid before " + info.NotBefore.Format(time.DateTime)
+	case name != "" && !slices.Contains(info.Names, name) && !slices.Contains(info.Names, "*."+rest):
+		return "it is not for " + name
+	}
+	return ""
+}
+
+// serverName is the name that a client of the URL sends in its first message: the host, unless that is an address.
+func serverName(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
 }
 
 // way is a load balancer to explain: an ALB, or the NGINX Ingress Controller.

@@ -73,6 +73,7 @@ type RuleUpdate struct {
 	Priority   int
 	Conditions []Condition
 	Actions    []Action
+	Tags       []Tag
 }
 
 // CreateServerGroupInput is what CreateServerGroup takes.

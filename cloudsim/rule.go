@@ -145,7 +145,7 @@ func (c *Cloud) UpdateRulesAttribute(ctx context.Context, in []RuleUpdate) error
 		}
 		next := *r
 		next.Name, next.Priority, next.Conditions, next.Actions = u.Name, u.Priority, u.Conditions, u.Actions
-		next.Status = StatusConfiguring
+		next.Tags, next.Status = u.Tags, StatusConfiguring
 		if err := checkRule(i, n+1, next); err != nil {
 			return err
 		}

@@ -173,7 +173,7 @@ func TestRedirects(t *testing.T) {
 		{dataplane.Redirect{Scheme: "https"}, "h:8080", "https://h/p?q"},
 		{dataplane.Redirect{Scheme: "https", Port: 8443}, "h:8080", "https://h:8443/p?q"},
 		{dataplane.Redirect{Host: "other", Path: "/x", Query: "y=1"}, "h:8080", "http://other/x?y=1"},
-		{dataplane.Redirect{Port: 80}, "[::1]:8080", "http://[::1]/p?q"},
+		{dataplane.Redirect{Port: 80}, "[::1]:8080", "http://[::1]:80/p?q"},
 	} {
 		to := c.to
 		to.Status = 302

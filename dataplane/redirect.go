@@ -14,7 +14,8 @@ func (d *Decision) redirect(to *Redirect, r *Request) {
 }
 
 // location builds the URL. The client's port is kept only while scheme and host are: a port belongs to them
-// (NGINX-FACTS 4: the redirect to https drops it).
+// (NGINX-FACTS 4: the redirect to https drops it). A port that the redirect names is written even where the scheme
+// needs none: ALB answers https://host:443 (ALB-FACTS 0.2).
 func location(to *Redirect, r *Request) string {
 	scheme, authority := r.Scheme, r.Authority
 	if to.Scheme != "" && to.Scheme != r.Scheme {
@@ -25,10 +26,7 @@ func location(to *Redirect, r *Request) string {
 		authority = to.Host
 	}
 	if to.Port != 0 {
-		authority = withoutPort(authority)
-		if !isDefaultPort(scheme, to.Port) {
-			authority += ":" + strconv.Itoa(to.Port)
-		}
+		authority = withoutPort(authority) + ":" + strconv.Itoa(to.Port)
 	}
 	path, query := r.Path, r.Query
 	if to.Path != "" {
@@ -53,9 +51,4 @@ func withoutPort(authority string) string {
 		return authority[:i]
 	}
 	return authority
-}
-
-// isDefaultPort reports whether a URL of the scheme needs no port.
-func isDefaultPort(scheme string, port int) bool {
-	return scheme == "http" && port == 80 || scheme == "https" && port == 443
 }

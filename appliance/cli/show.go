@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alb-appliance/appliance/appliance"
 )
@@ -184,6 +185,13 @@ func printExplanation(w io.Writer, e *appliance.Explanation) {
 	rows := [][]string{{"request", e.Request}, {"load balancer", e.LoadBalancer + " " + e.ID}}
 	if e.Listener != "" {
 		rows = append(rows, []string{"listener", e.Listener})
+	}
+	if c := e.Certificate; c != nil {
+		text := fmt.Sprintf("%s for %s until %s: %s", c.ID, strings.Join(c.Names, ", "), c.NotAfter.Format(time.DateOnly), c.Why)
+		if c.Problem != "" {
+			text += "; clients refuse it: " + c.Problem
+		}
+		rows = append(rows, []string{"certificate", text})
 	}
 	table(w, rows...)
 	for _, r := range e.Rules {

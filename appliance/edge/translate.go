@@ -14,9 +14,10 @@ import (
 
 // Limits of an ALB listener (ALB-FACTS 4.4).
 const (
-	albConnectTimeout  = 5 * time.Second
-	albHeaderBytes     = 32 << 10
-	albRequestsPerConn = 100
+	albConnectTimeout        = 5 * time.Second
+	albHeaderBytes           = 32 << 10
+	albRequestsPerConn       = 100
+	albRequestsPerSecureConn = 1000 // HTTPS and QUIC
 )
 
 // Tags by which the ALB controller marks the Ingress that a server group, and so a rule, comes from (ALB-FACTS 3.7).
@@ -31,7 +32,7 @@ type Opener func(address string) func(context.Context) (fd int, err error)
 // Translate turns the cloud's inventory into what the data plane serves. It is pure; what is not in a serving state
 // (an instance that is Provisioning, a server that is Adding) is left out.
 func Translate(i *cloudsim.Inventory, a *Addresses, open Opener) *dataplane.Snapshot {
-	t := &translation{inventory: i, addresses: a, open: open, used: map[string]bool{}, groups: map[string]map[string]string{}}
+	t := &translation{inventory: i, addresses: a, open: open, used: map[string]bool{}, shown: map[string]bool{}, groups: map[string]map[string]string{}}
 	for _, g := range i.ServerGroups {
 		tags := map[string]string{}
 		for _, tag := range g.Tags {
@@ -44,7 +45,7 @@ func Translate(i *cloudsim.Inventory, a *Addresses, open Opener) *dataplane.Snap
 			continue
 		}
 		for _, l := range i.Listeners {
-			if l.LoadBalancerID == lb.LoadBalancerID && l.Protocol == cloudsim.ProtocolHTTP && serves(l.Status, cloudsim.StatusRunning) {
+			if l.LoadBalancerID == lb.LoadBalancerID && serves(l.Status, cloudsim.StatusRunning) {
 				t.snapshot.Listeners = append(t.snapshot.Listeners, t.listener(&lb, &l))
 			}
 		}
@@ -52,6 +53,11 @@ func Translate(i *cloudsim.Inventory, a *Addresses, open Opener) *dataplane.Snap
 	for _, g := range i.ServerGroups {
 		if t.used[g.ServerGroupID] {
 			t.snapshot.Upstreams = append(t.snapshot.Upstreams, t.upstream(&g))
+		}
+	}
+	for _, c := range i.Certificates {
+		if t.shown[c.CertificateID] {
+			t.snapshot.Certificates = append(t.snapshot.Certificates, dataplane.Certificate{ID: c.CertificateID, Chain: c.Chain, Key: dataplane.PrivateKey(c.Key)})
 		}
 	}
 	return &t.snapshot
@@ -66,6 +72,7 @@ type translation struct {
 	open      Opener
 	groups    map[string]map[string]string // tags by server group
 	used      map[string]bool              // server groups that routes refer to
+	shown     map[string]bool              // certificates that listeners show
 	snapshot  dataplane.Snapshot
 }
 
@@ -84,6 +91,10 @@ func (t *translation) listener(lb *cloudsim.LoadBalancer, l *cloudsim.Listener) 
 		// The default action forwards to an empty group: 503 (ALB-FACTS 3.5).
 		NoRoute: dataplane.Reply{Status: 503},
 	}
+	if l.Protocol != cloudsim.ProtocolHTTP {
+		out.Client.Requests = albRequestsPerSecureConn
+		out.TLS, out.QUIC = t.tls(l), t.quic(l)
+	}
 	for _, z := range lb.ZoneMappings {
 		if z.Status == cloudsim.StatusActive {
 			out.Sockets = append(out.Sockets, t.addresses.Socket(z.Address, l.Port))
@@ -100,6 +111,32 @@ func (t *translation) listener(lb *cloudsim.LoadBalancer, l *cloudsim.Listener) 
 	return out
 }
 
+// tls is how a listener speaks TLS: its certificates in the order in which they were put on it, one the default.
+func (t *translation) tls(l *cloudsim.Listener) *dataplane.TLS {
+	out := &dataplane.TLS{Policy: l.SecurityPolicyID, HTTP2: l.HTTP2Enabled}
+	for _, c := range l.Certificates {
+		t.shown[c.CertificateID] = true
+		out.Certificates = append(out.Certificates, c.CertificateID)
+		if c.IsDefault {
+			out.Default = c.CertificateID
+		}
+	}
+	return out
+}
+
+// quic is the QUIC listener that an HTTPS listener tells its clients of, while that one serves.
+func (t *translation) quic(l *cloudsim.Listener) string {
+	if !l.QUICConfig.UpgradeEnabled {
+		return ""
+	}
+	for _, o := range t.inventory.Listeners {
+		if o.ListenerID == l.QUICConfig.ListenerID && serves(o.Status, cloudsim.StatusRunning) {
+			return o.ListenerID
+		}
+	}
+	return ""
+}
+
 func (t *translation) route(l *cloudsim.Listener, r *cloudsim.Rule) dataplane.Route {
 	out := dataplane.Route{ID: r.RuleID, Name: r.Name, Timeouts: timeouts(l), Source: t.source(r)}
 	for _, c := range r.Conditions {
@@ -113,6 +150,11 @@ func (t *translation) route(l *cloudsim.Listener, r *cloudsim.Rule) dataplane.Ro
 		}
 	}
 	for _, action := range r.Actions {
+		if to := action.Redirect; to != nil {
+			out.Action.Redirect = &dataplane.Redirect{
+				Status: to.HTTPCode, Scheme: strings.ToLower(to.Protocol), Host: to.Host, Port: to.Port, Path: to.Path, Query: to.Query,
+			}
+		}
 		for _, g := range action.ServerGroups {
 			t.used[g.ServerGroupID] = true
 			out.Action.Forward = append(out.Action.Forward, dataplane.WeightedUpstream{Upstream: g.ServerGroupID, Weight: g.Weight})
@@ -121,8 +163,15 @@ func (t *translation) route(l *cloudsim.Listener, r *cloudsim.Rule) dataplane.Ro
 	return out
 }
 
-// source names the Ingress behind a rule, by the tags of the group it forwards to.
+// source names the Ingress behind a rule, by the rule's tags, or by those of the group it forwards to.
 func (t *translation) source(r *cloudsim.Rule) string {
+	own := map[string]string{}
+	for _, tag := range r.Tags {
+		own[tag.Key] = strings.TrimPrefix(tag.Value, "_")
+	}
+	if own[ingressTag] != "" {
+		return "Ingress " + own[namespaceTag] + "/" + own[ingressTag]
+	}
 	for _, action := range r.Actions {
 		for _, target := range action.ServerGroups {
 			tags := t.groups[target.ServerGroupID]

@@ -2,13 +2,20 @@ package edge_test
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
+	"math/big"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -45,6 +52,9 @@ func TestTranslate(t *testing.T) {
 			if err := json.Unmarshal(archive.Files[0].Data, &inventory); err != nil {
 				t.Fatal(err)
 			}
+			for n := range inventory.Certificates {
+				certify(t, &inventory.Certificates[n])
+			}
 			snapshot := edge.Translate(&inventory, addresses, open)
 			if _, problems := dataplane.Compile(nil, snapshot); len(problems) > 0 {
 				t.Error(problems)
@@ -66,6 +76,27 @@ func TestTranslate(t *testing.T) {
 			}
 		})
 	}
+}
+
+// certify gives a certificate a chain and key that are the same in every run.
+func certify(t *testing.T, c *cloudsim.Certificate) {
+	t.Helper()
+	seed := sha256.Sum256([]byte(c.CertificateID))
+	key := ed25519.NewKeyFromSeed(seed[:])
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: c.CommonName}, DNSNames: []string{c.CommonName},
+		NotBefore: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(nil, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Chain = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	c.Key = pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw})
 }
 
 func TestSockets(t *testing.T) {
