@@ -17,11 +17,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	networkingv1 "k8s.io/api/networking/v1"
-	"k8s.io/client-go/rest"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
-	"github.com/alb-appliance/appliance/appliance/controllers/alb"
 	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/controllers/scheduler"
 	"github.com/alb-appliance/appliance/appliance/controllers/workload"
@@ -71,7 +69,8 @@ type Appliance struct {
 	publisher *edge.Publisher
 	listener  net.Listener
 	api       *apiserver.Server
-	nginx     atomic.Pointer[nginx.Controller] // nil until it runs
+	addons    *addons
+	nginx     atomic.Pointer[nginx.Controller] // nil while it does not run
 
 	closers []func() error // in the order of opening
 }
@@ -81,7 +80,7 @@ func New(ctx context.Context, c Config) (*Appliance, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Appliance{config: c, clock: cloudsim.NewClock(), network: podnet.New(), metrics: prometheus.NewRegistry()}
+	a := &Appliance{config: c, clock: cloudsim.NewClock(), network: podnet.New(), addons: newAddons(), metrics: prometheus.NewRegistry()}
 	for _, open := range []func(context.Context) error{a.openFiles, a.openCloud, a.openNodes, a.openTraffic, a.openAPI} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, a.close())
@@ -241,55 +240,19 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 		return err
 	}
 	l.start("data plane", a.runEngine)
-	if err := a.startNGINX(ctx, l, client); err != nil || ctx.Err() != nil {
+	l.start("add-ons", a.addons.run)
+	if err := a.bootAddons(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
-	a.publisher.Publish(ctx) // stored listeners serve before any other controller looks
+	a.publisher.Publish(ctx) // stored listeners serve before anything else is looked at
 	l.start("publisher", a.publisher.Run)
-	cluster, err := a.bootstrap(ctx)
-	if err != nil {
-		return err
-	}
 	l.start("scheduler", func(ctx context.Context) error {
 		return scheduler.Run(ctx, scheduler.Options{Client: client, Clock: a.clock, Logger: a.logger("scheduler")})
 	})
 	l.start("workload controllers", func(ctx context.Context) error {
 		return workload.Run(ctx, workload.Options{Client: client, RootCA: a.authority.pem, Logger: a.logger("workload")})
 	})
-	controller, err := alb.New(alb.Options{
-		Client: client, Cloud: a.cloud, Clock: a.clock, Logger: a.logger("alb"), VPCID: cluster.vpcID,
-		Cluster: alb.Cluster{ID: cluster.id, NetworkPlugin: a.config.NetworkPlugin},
-	})
-	if err != nil {
-		return err
-	}
-	l.start("ALB controller", controller.Run)
 	return nil
-}
-
-// startNGINX starts the NGINX Ingress Controller and waits until it has offered what the stored Ingresses say.
-func (a *Appliance) startNGINX(ctx context.Context, l *lifecycle, client *rest.Config) error {
-	fake, err := nginx.FakeCertificate(a.clock.Now())
-	if err != nil {
-		return err
-	}
-	address := a.addresses.NGINX().String()
-	controller, err := nginx.New(nginx.Options{
-		Client: client, Clock: a.clock, Logger: a.logger("nginx"), Publisher: a.publisher, Address: address,
-		Network: nginx.Network{
-			Socket: func(port int) string { return a.addresses.Socket(address, port) },
-			Open:   a.opener, Fake: fake,
-		},
-	})
-	if err != nil {
-		return err
-	}
-	return l.startReady(ctx, "NGINX controller", func(ctx context.Context, ready func()) error {
-		return controller.Run(ctx, func() {
-			a.nginx.Store(controller)
-			ready()
-		})
-	})
 }
 
 // reviewNGINX is the controller's webhook; before the controller runs nothing is reviewed.

@@ -1,8 +1,6 @@
 package appliance
 
 import (
-	"cmp"
-	"context"
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/hex"
@@ -10,21 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-
-	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
-	"github.com/alb-appliance/appliance/appliance/controllers/alb"
-	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/kubelet"
 	"github.com/alb-appliance/appliance/cloudsim"
 )
@@ -87,63 +73,6 @@ func nodesOf(i *cloudsim.Inventory) ([]kubelet.Node, error) {
 	return nodes, nil
 }
 
-// cluster is what is known of the cluster itself.
-type cluster struct{ id, vpcID string }
-
-// Where ACK keeps what a cluster is; whether an add-on was installed is kept there too, so that what the user deleted
-// does not come back with a restart.
-const (
-	profileNamespace = "kube-system"
-	profileName      = "ack-cluster-profile"
-	profileID        = "clusterid"
-	profileVPC       = "vpcid"
-	profileALB       = "alb-ingress-controller"
-	profileNGINX     = "nginx-ingress-controller"
-)
-
-// bootstrap reads the cluster's profile, or makes it and installs what a new cluster has.
-func (a *Appliance) bootstrap(ctx context.Context) (cluster, error) {
-	client, err := kubernetes.NewForConfig(a.api.Loopback())
-	if err != nil {
-		return cluster{}, fmt.Errorf("make bootstrap client: %w", err)
-	}
-	profiles := client.CoreV1().ConfigMaps(profileNamespace)
-	profile, err := profiles.Get(ctx, profileName, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		profile, err = profiles.Create(ctx, &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Name: profileName, Namespace: profileNamespace},
-		}, metav1.CreateOptions{})
-	}
-	if err != nil {
-		return cluster{}, fmt.Errorf("read the cluster's profile: %w", err)
-	}
-	before := maps.Clone(profile.Data)
-	if profile.Data == nil {
-		profile.Data = map[string]string{}
-	}
-	if profile.Data[profileID] == "" {
-		profile.Data[profileID] = cmp.Or(knownClusterID(a.cloud.Inventory()), newClusterID())
-	}
-	if profile.Data[profileVPC] == "" {
-		profile.Data[profileVPC] = a.cloud.Inventory().VPCs[0].VPCID
-	}
-	if profile.Data[profileALB] == "" {
-		if err := a.installALB(ctx, client); err != nil {
-			return cluster{}, fmt.Errorf("install alb-ingress-controller: %w", err)
-		}
-		if err := installNGINX(ctx, client); err != nil {
-			return cluster{}, fmt.Errorf("install nginx-ingress-controller: %w", err)
-		}
-		profile.Data[profileALB], profile.Data[profileNGINX] = string(a.config.ALB), "installed"
-	}
-	if !maps.Equal(before, profile.Data) {
-		if profile, err = profiles.Update(ctx, profile, metav1.UpdateOptions{}); err != nil {
-			return cluster{}, fmt.Errorf("write the cluster's profile: %w", err)
-		}
-	}
-	return cluster{id: profile.Data[profileID], vpcID: profile.Data[profileVPC]}, nil
-}
-
 // clusterTag is where the ALB controller writes the cluster that an instance belongs to (ALB-FACTS 3.7).
 const clusterTag = "ack.aliyun.com"
 
@@ -164,59 +93,4 @@ func newClusterID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return "c" + hex.EncodeToString(b[:])
-}
-
-// installALB makes what the console's option makes (seed, step 1): an AlbConfig with an HTTP listener on port 80 in two
-// zones, and the IngressClass that leads to it.
-func (a *Appliance) installALB(ctx context.Context, client kubernetes.Interface) error {
-	if a.config.ALB == ALBNone {
-		return nil
-	}
-	addressType := cloudsim.AddressInternet
-	if a.config.ALB == ALBNewIntranet {
-		addressType = cloudsim.AddressIntranet
-	}
-	var zones []any
-	for _, v := range a.cloud.Inventory().VSwitches[:2] {
-		zones = append(zones, map[string]any{"vSwitchId": v.VSwitchID})
-	}
-	config := &unstructured.Unstructured{Object: map[string]any{
-		"metadata": map[string]any{"name": "alb"},
-		"spec": map[string]any{
-			"config":    map[string]any{"addressType": addressType, "edition": cloudsim.EditionStandard, "zoneMappings": zones},
-			"listeners": []any{map[string]any{"port": int64(80), "protocol": cloudsim.ProtocolHTTP}},
-		},
-	}}
-	config.SetGroupVersionKind(albv1.Kind)
-	custom, err := dynamic.NewForConfig(a.api.Loopback())
-	if err != nil {
-		return err
-	}
-	if _, err := custom.Resource(albv1.Resource).Create(ctx, config, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	group := albv1.GroupVersion.Group
-	class := &networkingv1.IngressClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "alb"},
-		Spec: networkingv1.IngressClassSpec{
-			Controller: alb.ControllerName,
-			Parameters: &networkingv1.IngressClassParametersReference{APIGroup: &group, Kind: albv1.Kind.Kind, Name: "alb"},
-		},
-	}
-	if _, err := client.NetworkingV1().IngressClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	return nil
-}
-
-// installNGINX makes the class of the NGINX Ingress Controller.
-func installNGINX(ctx context.Context, client kubernetes.Interface) error {
-	class := &networkingv1.IngressClass{
-		ObjectMeta: metav1.ObjectMeta{Name: "nginx"},
-		Spec:       networkingv1.IngressClassSpec{Controller: nginx.ControllerName},
-	}
-	if _, err := client.NetworkingV1().IngressClasses().Create(ctx, class, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
-		return err
-	}
-	return nil
 }

@@ -45,7 +45,7 @@ type Config struct {
 // ALBOption is the choice that the console offers when the add-on is installed (seed, step 1).
 type ALBOption string
 
-// The choices that this version makes.
+// The choices; the fourth is existing=ID, an instance to take over.
 const (
 	ALBNew         ALBOption = "new"
 	ALBNewIntranet ALBOption = "new-intranet"
@@ -79,12 +79,14 @@ func (c *Config) Validate() error {
 	if c.Ephemeral && len(c.EtcdServers) > 0 {
 		return fmt.Errorf("--ephemeral and --etcd-servers exclude each other; leave one away")
 	}
+	if err := c.ALB.validate(); err != nil {
+		return err
+	}
 	for _, choice := range []struct {
 		flag, value string
 		allowed     []string
 	}{
 		{"--network-plugin", c.NetworkPlugin, []string{alb.Terway, alb.Flannel}},
-		{"--alb", string(c.ALB), []string{string(ALBNew), string(ALBNewIntranet), string(ALBNone)}},
 		{"--cloud-delays", string(c.CloudDelays), []string{string(cloudsim.DelaysNone), string(cloudsim.DelaysReal)}},
 		{"--address-mode", string(c.AddressMode), []string{string(edge.ModeAuto), string(edge.ModeNative), string(edge.ModePorts)}},
 	} {

@@ -23,7 +23,7 @@ func TestValidate(t *testing.T) {
 		{"region", func(c *Config) { c.Region = "mars" }, "--region mars: there is no such region"},
 		{"two stores", func(c *Config) { c.Ephemeral, c.EtcdServers = true, []string{"http://e"} }, "--ephemeral and --etcd-servers exclude each other"},
 		{"plugin", func(c *Config) { c.NetworkPlugin = "calico" }, "--network-plugin calico: it must be one of [terway flannel]"},
-		{"add-on", func(c *Config) { c.ALB = "old" }, "--alb old: it must be one of [new new-intranet none]"},
+		{"add-on", func(c *Config) { c.ALB = "old" }, "--alb old: it must be new, new-intranet, none or existing=ID"},
 		{"delays", func(c *Config) { c.CloudDelays = "long" }, "--cloud-delays long: it must be one of [none real]"},
 		{"mode", func(c *Config) { c.AddressMode = "magic" }, "--address-mode magic: it must be one of [auto native ports]"},
 	} {

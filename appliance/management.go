@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,25 +43,24 @@ func (a *Appliance) management() http.Handler {
 	get("cloud/zones", func() any { return a.cloud.DescribeZones() })
 	get("cloud/vswitches", func() any { return a.cloud.Inventory().VSwitches })
 	get("cloud/albs", func() any { return a.cloud.Inventory().LoadBalancers })
+	get("cloud/certificates", func() any { return a.certificates() })
 	get("cloud/clock", func() any { return a.clockView() })
-	mux.HandleFunc("POST "+managementPrefix+"cloud/clock", func(w http.ResponseWriter, r *http.Request) {
-		var ask Advance
-		if err := decode(w, r, &ask); err != nil {
-			respond(w, nil, err)
-			return
-		}
-		view, err := a.advance(ask)
+	post(mux, "cloud/clock", func(_ context.Context, ask Advance) (Clock, error) { return a.advance(ask) })
+	post(mux, "cloud/albs/create", a.createALB)
+	post(mux, "cloud/albs/delete", a.deleteALB)
+	post(mux, "cloud/certificates/upload", a.uploadCertificate)
+	post(mux, "cloud/certificates/request", a.requestCertificate)
+	post(mux, "cloud/certificates/renew", a.renewCertificate)
+	post(mux, "cloud/certificates/delete", a.deleteCertificate)
+	mux.HandleFunc("GET "+managementPrefix+"addons", func(w http.ResponseWriter, r *http.Request) {
+		view, err := a.listAddons(r.Context())
 		respond(w, view, err)
 	})
-	mux.HandleFunc("POST "+managementPrefix+"explain", func(w http.ResponseWriter, r *http.Request) {
-		var ask ExplainRequest
-		if err := decode(w, r, &ask); err != nil {
-			respond(w, nil, err)
-			return
-		}
-		view, err := a.explain(ask)
-		respond(w, view, err)
+	post(mux, "addons/install", func(ctx context.Context, ask AddonRequest) (done, error) { return done{}, a.installAddon(ctx, ask) })
+	post(mux, "addons/uninstall", func(ctx context.Context, ask AddonRequest) (done, error) {
+		return done{}, a.uninstallAddon(ctx, ask.Name)
 	})
+	post(mux, "explain", func(_ context.Context, ask ExplainRequest) (*Explanation, error) { return a.explain(ask) })
 	mux.HandleFunc("GET "+managementPrefix+"snapshot", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprint(w, a.program().Snapshot())
@@ -91,6 +91,22 @@ func (a *Appliance) advance(ask Advance) (Clock, error) {
 	a.logger("clock").Info("clock advanced", "by", by)
 	return a.clockView(), nil
 }
+
+// post answers a command that sends something.
+func post[Ask, View any](mux *http.ServeMux, path string, do func(context.Context, Ask) (View, error)) {
+	mux.HandleFunc("POST "+managementPrefix+path, func(w http.ResponseWriter, r *http.Request) {
+		var ask Ask
+		if err := decode(w, r, &ask); err != nil {
+			respond(w, nil, err)
+			return
+		}
+		view, err := do(r.Context(), ask)
+		respond(w, view, err)
+	})
+}
+
+// done is the answer to a command that has nothing to tell.
+type done struct{}
 
 // badRequest is an error that is the asker's.
 type badRequest struct{ error }

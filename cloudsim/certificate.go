@@ -31,10 +31,10 @@ type Certificate struct {
 	Algorithm   string // RSA or ECC
 	NotBefore   time.Time
 	NotAfter    time.Time
-	Fingerprint string // SHA-256, hexadecimal
-	CreateTime  string // RFC 3339
-	Chain       []byte `json:"-"` // PEM, the leaf first
-	Key         PrivateKey
+	Fingerprint string     // SHA-256, hexadecimal
+	CreateTime  string     // RFC 3339
+	Chain       []byte     `json:"-"` // PEM, the leaf first
+	Key         PrivateKey `json:"-"`
 }
 
 // CertificateSource says how a certificate came to the service.

@@ -37,7 +37,7 @@ func open(t *testing.T, path string, delays cloudsim.Delays) *world {
 	}
 	c, err := cloudsim.Open(t.Context(), db, cloudsim.Options{
 		Region: "cn-wulanchabu", Clock: clock, Delays: delays, Addresses: netip.MustParsePrefix("127.77.0.0/24"),
-		Reserved: []netip.Addr{netip.MustParseAddr("127.77.0.1")}, Logger: slog.New(slog.DiscardHandler),
+		Reserved: []netip.Addr{netip.MustParseAddr("127.77.0.1")}, Issue: issuer(clock), Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,17 @@ func (c *Cloud) ListLoadBalancers(_ context.Context, f Filter) ([]LoadBalancer, 
 	return list, nil
 }
 
+// GetLoadBalancerAttribute gives one instance.
+func (c *Cloud) GetLoadBalancerAttribute(_ context.Context, id string) (LoadBalancer, error) {
+	lb, err := c.Inventory().loadBalancer(id)
+	if err != nil {
+		return LoadBalancer{}, err
+	}
+	copied := *lb
+	copied.ZoneMappings, copied.Tags = slices.Clone(lb.ZoneMappings), slices.Clone(lb.Tags)
+	return copied, nil
+}
+
 // CreateLoadBalancer begins to make an instance: Provisioning, then Active.
 func (c *Cloud) CreateLoadBalancer(ctx context.Context, in CreateLoadBalancerInput) (string, error) {
 	c.mu.Lock()

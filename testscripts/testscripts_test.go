@@ -67,7 +67,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serve, "stop": stop, "kill9": kill9, "curl": curl, "await": await, "load": load, "resolve": resolve,
 			"endpoint": endpoint, "later": later, "ws": ws, "wsidle": wsidle, "hold": hold, "release": release,
-			"selfsigned": selfsigned,
+			"selfsigned": selfsigned, "capture": capture, "expand": expand,
 		},
 		Deadline: time.Now().Add(5 * time.Minute),
 	})

@@ -26,6 +26,7 @@ type grammar struct {
 	Kubeconfig kubeconfigCommand `cmd:"" help:"Print the path of the kubeconfig."`
 	Endpoints  endpointsCommand  `cmd:"" help:"Show every load balancer, its addresses and the sockets they are bound to."`
 	Hosts      hostsCommand      `cmd:"" help:"Print the hosts-file block for load balancers and Ingress hosts."`
+	Addon      addonCommand      `cmd:"" help:"List, install and uninstall the add-ons: the ALB and the NGINX Ingress Controller."`
 	Explain    explainCommand    `cmd:"" help:"Say what would happen to a request, and why."`
 	Cloud      cloudCommand      `cmd:"" help:"Look at the simulated cloud and move its clock."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what works on this machine, what does not, and how to mend it."`

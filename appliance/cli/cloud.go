@@ -10,10 +10,11 @@ import (
 )
 
 type cloudCommand struct {
-	Zones     zonesCommand     `cmd:"" help:"The region's zones."`
-	Vswitches vswitchesCommand `cmd:"" help:"The vSwitches of the VPC."`
-	Albs      albsCommand      `cmd:"" help:"The ALB instances."`
-	Clock     clockCommand     `cmd:"" help:"The one clock."`
+	Zones        zonesCommand        `cmd:"" help:"The region's zones."`
+	Vswitches    vswitchesCommand    `cmd:"" help:"The vSwitches of the VPC."`
+	Albs         albsCommand         `cmd:"" help:"The ALB instances."`
+	Certificates certificatesCommand `cmd:"" help:"The certificates of the certificate service."`
+	Clock        clockCommand        `cmd:"" help:"The one clock."`
 }
 
 type zonesCommand struct{ output }
@@ -57,35 +58,6 @@ func (c *vswitchesCommand) Run(s *streams, g *grammar) error {
 		rows := [][]string{{"VSWITCH", "ZONE", "CIDR", "VPC", "STATUS"}}
 		for _, v := range vswitches {
 			rows = append(rows, []string{v.VSwitchID, v.ZoneID, v.CIDRBlock, v.VPCID, string(v.Status)})
-		}
-		table(w, rows...)
-	})
-}
-
-type albsCommand struct{ output }
-
-// Help is the end of the command's --help.
-func (albsCommand) Help() string {
-	return `Example:
-  appliance cloud albs`
-}
-
-// Run prints the instances.
-func (c *albsCommand) Run(s *streams, g *grammar) error {
-	var albs []cloudsim.LoadBalancer
-	if err := g.ask("cloud/albs", nil, &albs); err != nil {
-		return err
-	}
-	return c.print(s, albs, func(w io.Writer) {
-		rows := [][]string{{"ID", "NAME", "STATUS", "EDITION", "ADDRESS TYPE", "ZONE", "ADDRESS"}}
-		for _, lb := range albs {
-			for n, z := range lb.ZoneMappings {
-				row := []string{lb.LoadBalancerID, lb.Name, string(lb.Status), lb.Edition, lb.AddressType, z.ZoneID, z.Address}
-				if n > 0 {
-					copy(row, make([]string, 5))
-				}
-				rows = append(rows, row)
-			}
 		}
 		table(w, rows...)
 	})

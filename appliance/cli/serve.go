@@ -18,7 +18,7 @@ type serveCommand struct {
 	VIPRange      string   `name:"vip-range" help:"Loopback range of load balancers and the name server (default: ${default})." default:"127.77.0.0/16" placeholder:"CIDR"`
 	Region        string   `help:"Simulated region (default: ${default})." default:"cn-wulanchabu" placeholder:"ID"`
 	NetworkPlugin string   `help:"Network plugin of the cluster: terway or flannel. Flannel refuses ClusterIP backends as the real one does." default:"terway" enum:"terway,flannel"`
-	ALB           string   `name:"alb" help:"What the ALB Ingress Controller makes when it is first installed: new, new-intranet or none." default:"new" enum:"new,new-intranet,none"`
+	ALB           string   `name:"alb" help:"What the ALB Ingress Controller makes when it is first installed: new, new-intranet, none or existing=ID (default: ${default})." default:"new" placeholder:"OPTION"`
 	AddressMode   string   `help:"How addresses become sockets: native binds the real ports, ports binds high ones, auto takes native where permitted." default:"auto" enum:"auto,native,ports"`
 	CloudDelays   string   `help:"How long cloud jobs take: none or real." default:"none" enum:"none,real"`
 	EtcdServers   []string `help:"Store objects in these etcd servers instead of the embedded store." placeholder:"URLS"`
