@@ -70,6 +70,11 @@ func (p *parser) listenerLine(word string, a *arguments) bool {
 			return false
 		}
 		l.TLS.parseCert(a)
+	case "challenge":
+		if l.TLS == nil {
+			return false
+		}
+		l.TLS.Challenges = append(l.TLS.Challenges, CertificateHost{Certificate: a.word(), Host: a.pair("host")})
 	case "quic":
 		l.QUIC = a.word()
 	case "reload":

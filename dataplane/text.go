@@ -158,6 +158,11 @@ func (w *textWriter) tls(t *TLS) {
 		w.pair("host", h.Host)
 		w.end()
 	}
+	for _, h := range t.Challenges {
+		w.line(2, "challenge", h.Certificate)
+		w.pair("host", h.Host)
+		w.end()
+	}
 }
 
 // response writes the fields set on answers.

@@ -22,7 +22,13 @@ type TLS struct {
 	Policy string
 	// HTTP2 offers HTTP/2 by ALPN on an HTTPS listener; HTTP/1.1 is always offered.
 	HTTP2 bool
+	// Challenges are certificates that prove control of a host to an ACME server: shown to a client that asks for the
+	// host and speaks nothing but ACMEProtocol.
+	Challenges []CertificateHost
 }
+
+// ACMEProtocol is the name by which an ACME server asks for a challenge (RFC 8737 section 3).
+const ACMEProtocol = "acme-tls/1"
 
 // CertificateHost gives a host, or "*.rest" for one label before rest, a certificate by its id.
 type CertificateHost struct {
@@ -78,6 +84,7 @@ type ListenerTLS struct {
 	hosts      map[string]string // lower case host to certificate id
 	byHost     bool
 	fallback   string
+	challenges map[string]string // lower case host to certificate id
 	certs      map[string]*compiledCertificate
 }
 
@@ -101,6 +108,17 @@ func (t *ListenerTLS) Choose(h Hello) (id, why string) {
 func (t *ListenerTLS) Certificate(h Hello) *tls.Certificate {
 	id, _ := t.Choose(h)
 	if c := t.certs[id]; c != nil {
+		return c.tls
+	}
+	return nil
+}
+
+// Challenge gives the certificate that proves control of a host, nil when the client asks for none or none is due.
+func (t *ListenerTLS) Challenge(h *tls.ClientHelloInfo) *tls.Certificate {
+	if len(h.SupportedProtos) != 1 || h.SupportedProtos[0] != ACMEProtocol {
+		return nil
+	}
+	if c := t.certs[t.challenges[HelloOf(h).ServerName]]; c != nil {
 		return c.tls
 	}
 	return nil
@@ -154,12 +172,16 @@ func (t *ListenerTLS) enter(conf *TLS) (bad []Problem) {
 			t.candidates = append(t.candidates, Candidate{ID: id, Info: t.certs[id].info})
 		}
 	}
-	t.hosts = make(map[string]string, len(conf.Hosts))
-	for _, h := range conf.Hosts {
-		if _, ok := t.hosts[strings.ToLower(h.Host)]; !ok && usable(h.Certificate) {
-			t.hosts[strings.ToLower(h.Host)] = h.Certificate
+	byHost := func(list []CertificateHost) map[string]string {
+		hosts := make(map[string]string, len(list))
+		for _, h := range list {
+			if _, ok := hosts[strings.ToLower(h.Host)]; !ok && usable(h.Certificate) {
+				hosts[strings.ToLower(h.Host)] = h.Certificate
+			}
 		}
+		return hosts
 	}
+	t.hosts, t.challenges = byHost(conf.Hosts), byHost(conf.Challenges)
 	t.setFallback(conf)
 	return bad
 }

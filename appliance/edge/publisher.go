@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,9 @@ type Publisher struct {
 	offered atomic.Pointer[dataplane.Snapshot]
 	offers  chan struct{} // one slot: look again
 
+	mu     sync.Mutex
+	proofs proofs
+
 	lastError string
 }
 
@@ -59,6 +63,11 @@ func NewPublisher(o PublisherOptions) *Publisher {
 // changed afterwards.
 func (p *Publisher) Offer(part *dataplane.Snapshot) {
 	p.offered.Store(part)
+	p.look()
+}
+
+// look makes Run publish again.
+func (p *Publisher) look() {
 	select {
 	case p.offers <- struct{}{}:
 	default:
@@ -74,8 +83,12 @@ func (p *Publisher) Names() []Name {
 // shown by the engine; the rest serves. It tells whether everything is bound.
 func (p *Publisher) Publish(ctx context.Context) bool {
 	i := p.Cloud.Inventory()
-	p.Zone.Publish(p.Names())
-	err := p.Engine.Apply(ctx, join(Translate(i, p.Addresses, p.Open), p.offered.Load()))
+	due, waiting := p.due()
+	p.Zone.Publish(append(p.Names(), textRecords(due)...))
+	err := p.Engine.Apply(ctx, withProofs(join(Translate(i, p.Addresses, p.Open), p.offered.Load()), due))
+	for _, done := range waiting {
+		close(done)
+	}
 	if ctx.Err() != nil {
 		return true
 	}

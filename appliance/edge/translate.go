@@ -244,6 +244,8 @@ type Name struct {
 	Target string
 	// Addresses are a load balancer's, one per zone.
 	Addresses []string
+	// Text are TXT records, of names that prove something.
+	Text []string `json:",omitempty"`
 }
 
 // Names gives the load balancers' names and the hosts of their rules, each host once: the oldest load balancer has it.

@@ -188,7 +188,7 @@ func testRedirectAndReply(f *fixture) {
 	f.apply(s)
 	m := f.get("/old?a=b", "Host: h.example:8080")
 	f.want(m, 308)
-	if got := m.fields.Get("Location"); got != "https://h.example/old?a=b" {
+	if got := m.fields.Get("Location"); got != "https://h.example:443/old?a=b" {
 		f.Errorf("Location is %q", got)
 	}
 	f.wantReason(308, dataplane.ReasonRedirect)

@@ -103,6 +103,32 @@ func testRenewal(f *fixture) {
 	}
 }
 
+// testChallenge: an ACME server's handshake is shown the proof for its host and nothing else; others never see it
+// (RFC 8737).
+func testChallenge(f *fixture) {
+	for _, class := range []dataplane.Class{dataplane.ClassALB, dataplane.ClassNGINX} {
+		s := secured(simple(class), newCertificate(f.T, dataplane.KeyECC, "own", "test.example"))
+		s.Certificates = append(s.Certificates, newCertificate(f.T, dataplane.KeyECC, "proof", "test.example"))
+		s.Listeners[0].TLS.Challenges = []dataplane.CertificateHost{{Host: "Test.example", Certificate: "proof"}}
+		f.apply(s)
+		conf := clientTLS(dataplane.ACMEProtocol)
+		p, conn := f.dialTLS(conf)
+		if got := conn.ConnectionState().PeerCertificates[0].Subject.CommonName; got != "proof" {
+			f.Errorf("%s: the challenge is shown %q", class, got)
+		}
+		if n, err := p.Conn.Read(make([]byte, 1)); err == nil || n > 0 {
+			f.Errorf("%s: the connection carries data after the challenge", class)
+		}
+		conf.ServerName = "other.example"
+		if _, err := f.tryTLS(conf); err == nil {
+			f.Errorf("%s: a challenge for another host succeeds", class)
+		}
+		if got := f.shown("test.example", nil); got != "own" {
+			f.Errorf("%s: others are shown %q", class, got)
+		}
+	}
+}
+
 // testTLSPolicy: the policy decides on versions (ALB-FACTS 2.2).
 func testTLSPolicy(f *fixture) {
 	s := f.https(dataplane.ClassALB, newBackend(f.T, echo))

@@ -13,16 +13,19 @@ import (
 func (k *socket) tlsConfig() *tls.Config {
 	return &tls.Config{
 		Time:               k.server.clock.Now,
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.handshakeConfig(), nil },
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) { return k.handshakeConfig(h), nil },
 	}
 }
 
-// handshakeConfig is the TLS of the listener as it is now.
-func (k *socket) handshakeConfig() *tls.Config {
+// handshakeConfig is the TLS of the listener as it is now, or what answers an ACME server's challenge.
+func (k *socket) handshakeConfig(h *tls.ClientHelloInfo) *tls.Config {
 	p, b := k.current()
 	t := p.ListenerTLS(b.listener)
 	if t == nil {
 		t = &dataplane.ListenerTLS{}
+	}
+	if proof := t.Challenge(h); proof != nil {
+		return &tls.Config{NextProtos: []string{dataplane.ACMEProtocol}, Certificates: []tls.Certificate{*proof}, MinVersion: tls.VersionTLS12}
 	}
 	return &tls.Config{
 		Time:                   k.server.clock.Now,
@@ -60,6 +63,10 @@ func (c *clientConn) secure() bool {
 		return false
 	}
 	state := conn.ConnectionState()
+	if state.NegotiatedProtocol == dataplane.ACMEProtocol {
+		_ = conn.Close() // the handshake was all there was to it (RFC 8737 section 3)
+		return false
+	}
 	c.become(conn, func() { c.info, c.h2 = dataplane.TLSInfoOf(state), state.NegotiatedProtocol == "h2" })
 	return true
 }
