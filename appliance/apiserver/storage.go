@@ -168,10 +168,14 @@ type closableStorage interface {
 	Close()
 }
 
+// ownLease gives each Event a lease of its own: upstream shares one for a minute of the machine's clock, and the one
+// clock can be moved past that lease's end meanwhile.
+var ownLease = etcd3.LeaseManagerConfig{ReuseDurationSeconds: 0, MaxObjectCount: 1}
+
 func (o *options) etcd3(config *storagebackend.ConfigForResource, prefix string, newFunc, newListFunc func() runtime.Object) (closableStorage, error) {
 	versioner := storage.APIObjectVersioner{}
 	s, err := etcd3.New(o.client, nil, config.Codec, newFunc, newListFunc, config.Prefix, absolute(prefix), config.GroupResource,
-		identity.NewEncryptCheckTransformer(), etcd3.NewDefaultLeaseManagerConfig(), etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
+		identity.NewEncryptCheckTransformer(), ownLease, etcd3.NewDefaultDecoder(config.Codec, versioner), versioner)
 	if err != nil {
 		return nil, fmt.Errorf("make storage of %s: %w", config.GroupResource, err)
 	}

@@ -16,12 +16,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/alb-appliance/appliance/appliance/controllers/recorder"
 	"github.com/alb-appliance/appliance/dataplane"
 )
 
@@ -69,13 +68,11 @@ func New(o Options) (*Controller, error) {
 		return nil, fmt.Errorf("make client of the NGINX controller: %w", err)
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
-	broadcaster := record.NewBroadcaster()
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: client.CoreV1().Events("")})
 	c := &Controller{
-		options: o, client: client, factory: factory, listers: newListers(factory), stopSink: broadcaster.Shutdown,
-		events: broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: eventSource}),
-		wake:   make(chan struct{}, 1), told: map[types.UID]string{},
+		options: o, client: client, factory: factory, listers: newListers(factory),
+		wake: make(chan struct{}, 1), told: map[types.UID]string{},
 	}
+	c.events, c.stopSink = recorder.New(client, eventSource)
 	return c, c.watch()
 }
 
