@@ -3,10 +3,12 @@ package apiserver_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +21,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	restclient "k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/remotecommand"
+	clientexec "k8s.io/client-go/util/exec"
+	criremotecommand "k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	utilexec "k8s.io/utils/exec"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
@@ -279,6 +287,77 @@ func TestPodLog(t *testing.T) {
 			t.Errorf("%s/%s: %v, want %q", row.pod, row.container, err, row.want)
 		}
 	}
+}
+
+// TestPodExec upgrades a request through the API to the kubelet's own path, as a client over WebSocket does and an older
+// one, and asks what is refused.
+func TestPodExec(t *testing.T) {
+	t.Parallel()
+	s := start(t, openStore(t), func(o *apiserver.Options) {
+		o.Kubelet = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			options, err := criremotecommand.NewOptions(r)
+			if err != nil || r.URL.Path != "/exec/default/web/good" {
+				http.Error(w, `container not found ("bad")`, http.StatusInternalServerError)
+				return
+			}
+			criremotecommand.ServeExec(w, r, shouter{}, "", "", "", r.URL.Query()["command"], options, time.Minute, time.Minute, criremotecommand.SupportedStreamingProtocols)
+		})
+	})
+	client, ctx := s.client(t), t.Context()
+	containers := []corev1.Container{{Name: "good", Image: "i"}, {Name: "bad", Image: "i"}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{Containers: containers, NodeName: "n1"}}
+	if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().Pods("default").Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	remote, err := kubernetes.NewForConfig(s.remote(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec := func(container string, wire func(*restclient.Config, string, *url.URL) (remotecommand.Executor, error)) (string, error) {
+		u := remote.CoreV1().RESTClient().Post().Resource("pods").Namespace("default").Name("web").SubResource("exec").VersionedParams(
+			&corev1.PodExecOptions{Container: container, Command: []string{"shout"}, Stdin: true, Stdout: true}, scheme.ParameterCodec).URL()
+		e, err := wire(s.remote(true), http.MethodPost, u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		err = e.StreamWithContext(ctx, remotecommand.StreamOptions{Stdin: strings.NewReader("hello"), Stdout: &out})
+		return out.String(), err
+	}
+	for name, wire := range map[string]func(*restclient.Config, string, *url.URL) (remotecommand.Executor, error){
+		"spdy": remotecommand.NewSPDYExecutor,
+		"websocket": func(c *restclient.Config, _ string, u *url.URL) (remotecommand.Executor, error) {
+			return remotecommand.NewWebSocketExecutor(c, http.MethodGet, u.String())
+		},
+	} {
+		var exit clientexec.CodeExitError
+		if out, err := exec("good", wire); out != "shout HELLO" || !errors.As(err, &exit) || exit.Code != 7 {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+		if _, err := exec("bad", wire); err == nil || !strings.Contains(err.Error(), `container not found ("bad")`) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := exec("other", wire); err == nil || !strings.Contains(err.Error(), "container other is not valid for pod web") && name == "spdy" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// shouter is a container that repeats its input.
+type shouter struct{}
+
+func (shouter) ExecInContainer(_ context.Context, _, _, _ string, command []string, in io.Reader, out, _ io.WriteCloser,
+	_ bool, _ <-chan criremotecommand.TerminalSize, _ time.Duration) error {
+	defer out.Close()
+	text := make([]byte, 5)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return err
+	}
+	fmt.Fprint(out, command[0], " ", strings.ToUpper(string(text)))
+	return utilexec.CodeExitError{Err: errors.New("exit"), Code: 7}
 }
 
 // TestUsersDefinition makes a kind of a user's own and waits, by a watch, until it is served and discoverable.

@@ -166,7 +166,8 @@ func newCoreResources(ctx context.Context, d *resourceDeps) (*coreResources, err
 	nodes, err := nodestore.NewStorage(d.options, kubeletclient.KubeletClientConfig{Port: 10250}, d.kubelet)
 	b.add(err, "nodes", nodes.Node, "nodes/status", nodes.Status)
 	pods, err := podstore.NewStorage(d.options, kubeletConnection{d.kubelet}, d.kubelet, nil, d.authorizer)
-	b.add(err, "pods", pods.Pod, "pods/status", pods.Status, "pods/binding", pods.Binding, "pods/log", pods.Log)
+	b.add(err, "pods", pods.Pod, "pods/status", pods.Status, "pods/binding", pods.Binding, "pods/log", pods.Log,
+		"pods/exec", pods.Exec, "pods/attach", pods.Attach, "pods/portforward", pods.PortForward)
 	endpoints, err := endpointstore.NewREST(d.options)
 	b.add(err, "endpoints", endpoints)
 	secrets, err := secretstore.NewREST(d.options)

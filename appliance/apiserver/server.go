@@ -82,11 +82,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.api, err = config.Complete(nil).New("appliance", s.custom.GenericAPIServer); err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
-	kubelet := &loopback{}
-	kubelet.serve(o.Kubelet)
 	core, err := installResources(ctx, s.api, &resourceDeps{
 		options: newOptions(o.Backend, legacyscheme.Scheme, legacyscheme.Codecs), authorizer: config.Authorization.Authorizer, rules: config.RuleResolver,
-		authentication: config.Authentication, kubelet: kubelet, serviceRange: o.ServiceRange,
+		authentication: config.Authentication, kubelet: newKubeletTransport(o.Kubelet), serviceRange: o.ServiceRange,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"runtime"
 
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -32,23 +33,21 @@ func (c *kubectlCommand) Run(s *streams, g *grammar) error {
 	if err := os.Setenv("KUBECONFIG", path); err != nil { // for `kubectl config` and for plugins, which ask no flag
 		return fmt.Errorf("set KUBECONFIG: %w", err)
 	}
-	code := 0
+	// kubectl tells of errors in any of its goroutines, and expects that call not to return.
+	fatal, ended := make(chan int, 1), make(chan struct{})
 	cmdutil.BehaviorOnFatal(func(message string, exit int) {
 		if message != "" {
 			fmt.Fprintln(s.err, message)
 		}
-		code = exit
-		panic(fatal{})
+		select {
+		case fatal <- exit:
+		default: // another one was first
+		}
+		runtime.Goexit()
 	})
 	defer cmdutil.DefaultBehaviorOnFatal()
-	func() {
-		defer func() {
-			if p := recover(); p != nil {
-				if _, ok := p.(fatal); !ok {
-					panic(p)
-				}
-			}
-		}()
+	go func() {
+		defer close(ended)
 		kubectl := cmd.NewDefaultKubectlCommandWithArgs(cmd.KubectlOptions{
 			PluginHandler: cmd.NewDefaultPluginHandler([]string{"kubectl"}), Arguments: append([]string{"kubectl"}, c.Args...),
 			ConfigFlags: flags, IOStreams: genericiooptions.IOStreams{In: os.Stdin, Out: s.out, ErrOut: s.err},
@@ -56,14 +55,18 @@ func (c *kubectlCommand) Run(s *streams, g *grammar) error {
 		kubectl.SetArgs(c.Args)
 		cmdutil.CheckErr(cli.RunNoErrOutput(kubectl)) // as kubectl's own main does
 	}()
-	if code != 0 {
+	select {
+	case code := <-fatal:
 		return exitError{code}
+	case <-ended:
 	}
-	return nil
+	select {
+	case code := <-fatal: // it ended by it
+		return exitError{code}
+	default:
+		return nil
+	}
 }
-
-// fatal unwinds a kubectl command that has told its error.
-type fatal struct{}
 
 // exitError is an exit code that another program chose; its error has been told.
 type exitError struct{ code int }

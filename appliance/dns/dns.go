@@ -79,6 +79,27 @@ func (s *Server) Publish(names []edge.Name) {
 	s.zone.Store(&z)
 }
 
+// Lookup gives the IPv4 addresses of a name, as an answer would; false for a name that is refused.
+func (s *Server) Lookup(name string) ([]netip.Addr, bool) {
+	z := s.zone.Load()
+	entry, ok := z.find(name)
+	if entry.Target != "" {
+		entry, _ = z.find(entry.Target)
+	}
+	return addresses(entry), ok
+}
+
+// addresses are a name's that can be read.
+func addresses(n edge.Name) []netip.Addr {
+	var all []netip.Addr
+	for _, text := range n.Addresses {
+		if a, err := netip.ParseAddr(text); err == nil {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // Run answers until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	servers := []*dns.Server{{PacketConn: s.udp, Handler: s}, {Listener: s.tcp, Handler: s}}
@@ -137,13 +158,16 @@ func (z *zone) answer(q *dns.Msg) *dns.Msg {
 		owner = target
 		entry, _ = z.find(target)
 	}
-	if question.Qtype != dns.TypeA && question.Qtype != dns.TypeANY {
-		return reply // the name exists, without such records
-	}
-	for _, text := range entry.Addresses {
-		if a, err := netip.ParseAddr(text); err == nil {
-			reply.Answer = append(reply.Answer, &dns.A{Hdr: header(owner, dns.TypeA), A: a.AsSlice()})
+	if question.Qtype == dns.TypeTXT {
+		for _, text := range entry.Text {
+			reply.Answer = append(reply.Answer, &dns.TXT{Hdr: header(owner, dns.TypeTXT), Txt: []string{text}})
 		}
+	}
+	if question.Qtype != dns.TypeA && question.Qtype != dns.TypeANY {
+		return reply // the name exists, without other records
+	}
+	for _, a := range addresses(entry) {
+		reply.Answer = append(reply.Answer, &dns.A{Hdr: header(owner, dns.TypeA), A: a.AsSlice()})
 	}
 	return reply
 }

@@ -2,6 +2,7 @@ package dns_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -28,6 +29,13 @@ func TestAnswers(t *testing.T) {
 		{Name: "Shop.example.com", Target: "alb-1.example.net"},
 		{Name: "*.wild.example.com", Target: "alb-1.example.net"},
 	})
+	for name, want := range map[string]string{
+		"alb-1.example.net": "[127.77.0.2 127.77.0.3] true", "SHOP.example.com.": "[127.77.0.2 127.77.0.3] true", "example.org": "[] false",
+	} {
+		if all, ok := s.Lookup(name); fmt.Sprint(all, ok) != want {
+			t.Errorf("Lookup(%s) = %v, %t; want %s", name, all, ok, want)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()

@@ -5,8 +5,9 @@
 // is said in an Event or here:
 //
 //   - Only the images of package images run; anything else is ErrImagePull.
-//   - Containers have no file system and no processes: exec in probes and hooks is not run (an Event says so), and mounted
-//     volumes are not read, but a missing ConfigMap or Secret keeps the pod waiting as it would.
+//   - Containers have no processes. What is executed in one (kubectl exec, probes, hooks) runs in package shell, which sees
+//     the files that a container would have, as far as they are known: ConfigMap, Secret, downward API and emptyDir
+//     volumes are mounted, others are empty. The images' own programs read none of them (an Event says so).
 //   - A recovered pod keeps its address; its containers are restarted as on a node that was rebooted.
 //   - Time is the Clock's, except for what Go's own libraries measure.
 //

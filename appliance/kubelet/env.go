@@ -1,6 +1,7 @@
 package kubelet
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net"
@@ -69,17 +70,17 @@ func (p *pod) data() func(object) (map[string]string, string, error) {
 	return func(o object) (map[string]string, string, error) {
 		a, ok := known[o]
 		if !ok {
-			a.data, a.version, a.err = p.read(o)
+			a.data, a.version, a.err = p.read(p.ctx, o)
 			known[o] = a
 		}
 		return a.data, a.version, a.err
 	}
 }
 
-func (p *pod) read(o object) (map[string]string, string, error) {
+func (p *pod) read(ctx context.Context, o object) (map[string]string, string, error) {
 	data, core := map[string]string{}, p.client.CoreV1()
 	if o.kind == kindSecret {
-		s, err := core.Secrets(p.name.Namespace).Get(p.ctx, o.name, metav1.GetOptions{})
+		s, err := core.Secrets(p.name.Namespace).Get(ctx, o.name, metav1.GetOptions{})
 		if err != nil {
 			return nil, "", readError(o, err)
 		}
@@ -88,7 +89,7 @@ func (p *pod) read(o object) (map[string]string, string, error) {
 		}
 		return data, s.ResourceVersion, nil
 	}
-	m, err := core.ConfigMaps(p.name.Namespace).Get(p.ctx, o.name, metav1.GetOptions{})
+	m, err := core.ConfigMaps(p.name.Namespace).Get(ctx, o.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, "", readError(o, err)
 	}

@@ -10,14 +10,20 @@ import (
 	"sync"
 
 	"github.com/alb-appliance/appliance/appliance/kubelet/images"
+	"github.com/alb-appliance/appliance/appliance/kubelet/shell"
 )
 
 // execution is one run of a container's program, in a goroutine of its own.
 type execution struct {
 	id     string
+	image  images.Image
+	env    map[string]string
 	stop   context.CancelFunc // SIGTERM
 	killed chan struct{}      // SIGKILL
 	once   sync.Once
+	ended  context.Context // ends when the program does
+	// scratch is the container's /tmp, which is gone with it.
+	scratch shell.Scratch
 }
 
 // kill cuts the program. It may be called from any goroutine, more than once.
@@ -37,12 +43,14 @@ func newID() string {
 func (c *container) execute(image images.Image, env map[string]string, args []string) {
 	p := c.pod
 	ctx, stop := context.WithCancel(context.Background())
-	e := &execution{id: newID(), stop: stop, killed: make(chan struct{})}
+	ended, end := context.WithCancel(context.Background())
+	e := &execution{id: newID(), image: image, env: env, stop: stop, killed: make(chan struct{}), ended: ended}
 	c.execution = e
 	out := c.logs.begin(p.options.Clock)
 	sockets := &sockets{listen: p.options.Network.Listen, ip: p.ip, open: map[net.Conn]struct{}{}}
 	p.executions.Go(func() {
 		defer stop()
+		defer end()
 		err := image.Run(ctx, &images.Container{
 			Image: c.spec.Image, Env: env, Args: args, PodIP: p.ip, Hostname: env["HOSTNAME"], Stdout: out,
 			Listen: sockets.Listen, Clock: p.options.Clock, Killed: e.killed,

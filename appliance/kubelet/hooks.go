@@ -2,7 +2,9 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,7 +16,7 @@ func (c *container) postStart(e *execution) {
 	if c.spec.Lifecycle == nil || c.spec.Lifecycle.PostStart == nil {
 		return
 	}
-	c.hook("PostStart", c.spec.Lifecycle.PostStart, e, func(err error) {
+	c.hook(c.spec.Lifecycle.PostStart, e, func(err error) {
 		if err != nil && c.execution == e {
 			c.tell(corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed: "+err.Error())
 			c.stop(c.pod.gracePeriod(), "FailedPostStartHook")
@@ -28,7 +30,7 @@ func (c *container) preStop(e *execution) {
 		e.stop()
 		return
 	}
-	c.hook("PreStop", c.spec.Lifecycle.PreStop, e, func(err error) {
+	c.hook(c.spec.Lifecycle.PreStop, e, func(err error) {
 		if err != nil {
 			c.tell(corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed: "+err.Error())
 		}
@@ -37,15 +39,9 @@ func (c *container) preStop(e *execution) {
 }
 
 // hook runs beside the pod, until the container is killed; what follows is posted.
-func (c *container) hook(name string, h *corev1.LifecycleHandler, e *execution, then func(error)) {
-	if h.Exec != nil {
-		c.tellOnce(corev1.EventTypeWarning, "HookNotRun", fmt.Sprintf(
-			"%s hook of container %s executes a program, and built-in images have none: it is not run", name, c.spec.Name))
-		then(nil)
-		return
-	}
+func (c *container) hook(h *corev1.LifecycleHandler, e *execution, then func(error)) {
 	p := c.pod
-	question := prober{network: p.options.Network, container: c.spec, ip: p.ip, version: p.options.Version}
+	question := prober{network: p.options.Network, container: c.spec, ip: p.ip, version: p.options.Version, run: c.target().output}
 	p.executions.Go(func() {
 		ctx, cancel := context.WithCancel(p.ctx)
 		defer cancel()
@@ -68,6 +64,17 @@ func (p *pod) runHook(ctx context.Context, h *corev1.LifecycleHandler, question 
 		select {
 		case <-timer.Chan():
 		case <-ctx.Done():
+		}
+		return nil
+	case h.Exec != nil:
+		printed, code, err := question.run(ctx, h.Exec.Command)
+		if err == nil && code != 0 {
+			err = fmt.Errorf("command '%s' exited with %d: %s", strings.Join(h.Exec.Command, " "), code, printed)
+		}
+		if err != nil {
+			message := fmt.Sprintf("Exec lifecycle hook (%v) for Container %q in Pod %q failed - error: %v, message: %q",
+				h.Exec.Command, question.container.Name, p.label(), err, printed)
+			return errors.New(message) // upstream's words
 		}
 		return nil
 	case h.HTTPGet != nil:

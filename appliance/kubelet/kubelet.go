@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/informers"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
+	discoverylisters "k8s.io/client-go/listers/discovery/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
@@ -40,6 +41,10 @@ type Options struct {
 	Clock   clockwork.Clock
 	Logger  *slog.Logger
 	Nodes   []Node
+	// ClusterDNS is the address of the cluster's name server, which /etc/resolv.conf of pods names.
+	ClusterDNS netip.Addr
+	// Outside is what pods reach beside the cluster. Optional.
+	Outside Outside
 	// Version is what the nodes report as the kubelet's; empty for DefaultVersion.
 	Version string
 }
@@ -88,6 +93,7 @@ type runtime struct {
 	client   kubernetes.Interface
 	events   *events
 	services serviceLister
+	slices   discoverylisters.EndpointSliceLister
 	running  sync.WaitGroup
 }
 
@@ -105,7 +111,7 @@ func (k *Kubelet) run(ctx context.Context, client kubernetes.Interface, ready fu
 	defer cancel()
 	pods := factory.InformerFor(&corev1.Pod{}, podsOnNodes)
 	proxy := newProxy(k, factory, pods)
-	r.services = factory.Core().V1().Services().Lister()
+	r.services, r.slices = proxy.services, proxy.slices
 	factory.Start(ctx.Done())
 	if !cache.WaitFor(ctx, "", append(proxy.synced(), pods.HasSyncedChecker())...) {
 		return nil // ctx ended

@@ -57,7 +57,7 @@ func begin(t *testing.T, objects ...apiruntime.Object) *world {
 		w.told = make(chan struct{})
 		return true, e, nil
 	})
-	w.kubelet = New(Options{Network: w.network, Clock: w.clock, Logger: slog.New(slog.DiscardHandler), Nodes: []Node{
+	w.kubelet = New(Options{Network: w.network, Clock: w.clock, Logger: slog.New(slog.DiscardHandler), ClusterDNS: netip.MustParseAddr("172.21.0.10"), Nodes: []Node{
 		{Name: "n1", Address: netip.MustParseAddr("10.0.0.10"), Zone: "z-a", Region: "z", InstanceID: "i-1", InstanceType: "t", Pods: netip.MustParsePrefix("10.0.0.0/24")},
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -490,11 +490,9 @@ func TestProbesThatAreNotRun(t *testing.T) {
 	t.Parallel()
 	w := begin(t)
 	w.create(podOf("p", "nginx", func(p *corev1.Pod) {
-		p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"true"}}}}
 		p.Spec.Containers[0].LivenessProbe = &corev1.Probe{ProbeHandler: corev1.ProbeHandler{GRPC: &corev1.GRPCAction{Port: 1}}}
 	}))
 	w.until("p", isReady)
-	w.event("ProbeNotRun: Readiness probe of container main is an exec probe")
 	w.event("ProbeNotRun: Liveness probe of container main is a gRPC probe")
 }
 

@@ -12,6 +12,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+
+	"github.com/alb-appliance/appliance/appliance/kubelet/shell"
 )
 
 // retryAfter is how long the node waits after the API refused it.
@@ -43,7 +45,8 @@ type pod struct {
 	executed    bool // a container was started
 	retry       clockwork.Timer
 	awaited     map[object]*watch
-	told        map[string]bool // warnings that are given once
+	told        map[string]bool           // warnings that are given once
+	emptyDirs   map[string]*shell.Scratch // by volume; the map does not change
 	executions  sync.WaitGroup
 }
 
@@ -51,10 +54,15 @@ func newPod(ctx context.Context, r *runtime, n Node, o *corev1.Pod, settled func
 	p := &pod{
 		runtime: r, mailbox: mailbox{wake: make(chan struct{}, 1)},
 		uid: o.UID, name: types.NamespacedName{Namespace: o.Namespace, Name: o.Name}, created: o.CreationTimestamp.Time,
-		node: n, object: o, settled: settled, awaited: map[object]*watch{}, told: map[string]bool{},
+		node: n, object: o, settled: settled, awaited: map[object]*watch{}, told: map[string]bool{}, emptyDirs: map[string]*shell.Scratch{},
 		startTime: metav1.NewTime(r.options.Clock.Now()).Rfc3339Copy(),
 	}
 	p.ctx, p.cancel = context.WithCancel(ctx)
+	for _, v := range o.Spec.Volumes {
+		if v.EmptyDir != nil {
+			p.emptyDirs[v.Name] = &shell.Scratch{}
+		}
+	}
 	if o.Status.StartTime != nil {
 		p.startTime = *o.Status.StartTime
 	}

@@ -2,6 +2,7 @@ package kubelet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -45,19 +46,13 @@ func (c *container) startProbes() {
 	c.armProbes()
 }
 
-// canProbe says once what is not run: a probe by a program or by gRPC, neither of which a built-in image has.
+// canProbe says once what is not run: a probe by gRPC, which no built-in image speaks.
 func (c *container) canProbe(kind string, spec *corev1.Probe) bool {
-	what := ""
-	switch {
-	case spec.Exec != nil:
-		what = "an exec probe, and built-in images have no programs to execute"
-	case spec.GRPC != nil:
-		what = "a gRPC probe, and built-in images do not speak gRPC"
-	default:
+	if spec.GRPC == nil {
 		return true
 	}
 	c.tellOnce(corev1.EventTypeWarning, "ProbeNotRun", fmt.Sprintf(
-		"%s probe of container %s is %s: it is not run, and the container is treated as if it had none", kind, c.spec.Name, what))
+		"%s probe of container %s is a gRPC probe, and built-in images do not speak gRPC: it is not run, and the container is treated as if it had none", kind, c.spec.Name))
 	return false
 }
 
@@ -140,7 +135,7 @@ func (p *probe) ask() {
 	began := pod.options.Clock.Now()
 	ctx, cancel := context.WithCancel(pod.ctx)
 	p.cancel = cancel
-	question := prober{network: pod.options.Network, container: p.c.spec, ip: pod.ip, version: pod.options.Version}
+	question := prober{network: pod.options.Network, container: p.c.spec, ip: pod.ip, version: pod.options.Version, run: p.c.target().output}
 	spec := *p.spec
 	pod.executions.Go(func() {
 		defer cancel()
@@ -162,7 +157,11 @@ func (p *probe) answered(err error, began time.Time) {
 	p.cancel = nil
 	ok := err == nil
 	if !ok {
-		p.c.tell(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %v", p.kind, err))
+		words := "failed"
+		if errors.As(err, new(probeError)) {
+			words = "errored and resulted in unknown state"
+		}
+		p.c.tell(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe %s: %v", p.kind, words, err))
 	}
 	if !p.asked || p.last != ok {
 		p.run = 0

@@ -25,11 +25,25 @@ type prober struct {
 	container *corev1.Container
 	ip        netip.Addr
 	version   string
+	// run runs a program in the container: what it printed, and its exit code.
+	run func(ctx context.Context, command []string) (string, int, error)
 }
+
+// probeError says that a probe could not be asked; that counts as a bad answer, in other words.
+type probeError struct{ error }
 
 // ask asks once; nil is a good answer.
 func (p prober) ask(ctx context.Context, spec *corev1.Probe) error {
 	switch {
+	case spec.Exec != nil:
+		printed, code, err := p.run(ctx, spec.Exec.Command)
+		switch {
+		case err != nil:
+			return probeError{fmt.Errorf("rpc error: code = Unknown desc = %w", err)}
+		case code != 0:
+			return errors.New(printed)
+		}
+		return nil
 	case spec.HTTPGet != nil:
 		return p.get(ctx, spec.HTTPGet)
 	case spec.TCPSocket != nil:

@@ -14,19 +14,17 @@ import (
 // Handler is the kubelet's own API, of all nodes at once:
 //
 //	GET /containerLogs/NAMESPACE/POD/CONTAINER?follow&tailLines&sinceSeconds&sinceTime&timestamps&limitBytes&previous
+//	/exec/NAMESPACE/POD/CONTAINER?command&input&output&error&tty, /attach/…, /portForward/NAMESPACE/POD, as upgrades
 //	GET /healthz
 //
-// Errors are one line of text with status 400 or 404, as the API server passes them on. exec, attach and port-forward
-// are refused with a reason.
+// Errors are one line of text with status 400, 404 or 500, as the API server passes them on.
 func (k *Kubelet) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.serveLogs)
-	for _, path := range []string{"/exec/", "/run/", "/attach/", "/portForward/"} {
-		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "built-in images run inside the appliance and have no processes: exec, attach and port-forward are not available in this version", http.StatusNotImplemented)
-		})
-	}
+	mux.HandleFunc("/exec/{namespace}/{pod}/{container}", k.serveExec)
+	mux.HandleFunc("/attach/{namespace}/{pod}/{container}", k.serveAttach)
+	mux.HandleFunc("/portForward/{namespace}/{pod}", k.servePortForward)
 	return mux
 }
 

@@ -189,7 +189,7 @@ func (c *container) warnUnsupported() {
 		}
 	}
 	if len(unread) > 0 {
-		c.tellOnce(corev1.EventTypeWarning, "VolumeNotRead", fmt.Sprintf("Container %s mounts %s, but built-in images read no files: what is mounted there has no effect",
+		c.tellOnce(corev1.EventTypeWarning, "VolumeNotRead", fmt.Sprintf("Container %s mounts %s, but the programs of built-in images read no files: what is mounted there has no effect on them",
 			c.spec.Name, strings.Join(unread, ", ")))
 	}
 }

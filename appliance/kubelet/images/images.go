@@ -25,6 +25,10 @@ type Image struct {
 	Port uint16
 	// Entrypoints are the programs that `command` may name; the image is that program.
 	Entrypoints []string
+	// Bare says that the twin's image holds its program and no others: no shell, no curl.
+	Bare bool
+	// Files are what the twin's image has and the built-in one tells truly, by path.
+	Files map[string]string
 	// takesArgs says that the twin has arguments; Run reads them.
 	takesArgs bool
 	// run serves until ctx ends and shuts down gracefully; nil is exit code 0.
@@ -136,17 +140,17 @@ func catalogue() []entry {
 	add(Image{Name: "websocket-echo-server", Port: 1337, Entrypoints: []string{"node"}, run: runWebSocketEcho}, "websocket-echo-server")
 	add(Image{Name: "nginxdemos", Port: 80, Entrypoints: []string{"nginx"}, takesArgs: true, run: helloOn(80)}, "nginxdemos", "nginxdemos/hello")
 	add(Image{Name: "nginx-hello", Port: 8080, Entrypoints: []string{"nginx"}, takesArgs: true, run: helloOn(8080)}, "nginx-hello", "nginxdemos/nginx-hello")
-	add(Image{Name: "nginx", Port: 80, Entrypoints: []string{"nginx"}, takesArgs: true, run: nginxOn(80)}, "nginx")
-	add(Image{Name: "nginx-unprivileged", Port: 8080, Entrypoints: []string{"nginx"}, takesArgs: true, run: nginxOn(8080)}, "nginx-unprivileged", "bitnami/nginx")
-	add(Image{Name: "ingressconformance/echoserver", Port: 3000, Entrypoints: []string{"echoserver"}, run: runEchoJSON}, "ingressconformance/echoserver")
-	add(Image{Name: "echo-basic", Port: 3000, Entrypoints: []string{"echo-basic"}, run: runEchoJSON}, "echo-basic")
+	add(Image{Name: "nginx", Port: 80, Entrypoints: []string{"nginx"}, takesArgs: true, Files: nginxFiles(80), run: nginxOn(80)}, "nginx")
+	add(Image{Name: "nginx-unprivileged", Port: 8080, Entrypoints: []string{"nginx"}, takesArgs: true, Files: nginxFiles(8080), run: nginxOn(8080)}, "nginx-unprivileged", "bitnami/nginx")
+	add(Image{Name: "ingressconformance/echoserver", Port: 3000, Entrypoints: []string{"echoserver"}, Bare: true, run: runEchoJSON}, "ingressconformance/echoserver")
+	add(Image{Name: "echo-basic", Port: 3000, Entrypoints: []string{"echo-basic"}, Bare: true, run: runEchoJSON}, "echo-basic")
 	add(Image{Name: "e2e-test-echo", Port: 80, run: echoTextOn(80)}, "e2e-test-echo")
 	add(Image{Name: "echoserver", Port: 8080, run: echoTextOn(8080)}, "echoserver")
 	add(Image{Name: "httpbin", Port: 80, Entrypoints: []string{"gunicorn"}, run: runHTTPBin}, "httpbin")
 	add(Image{Name: "httpbun", Port: 80, Entrypoints: []string{"httpbun"}, run: runHTTPBun}, "httpbun", "e2e-test-httpbun")
-	add(Image{Name: "go-httpbin", Port: 8080, Entrypoints: []string{"go-httpbin"}, takesArgs: true, run: runGoHTTPBin}, "go-httpbin")
-	add(Image{Name: "http-echo", Port: 5678, Entrypoints: []string{"http-echo"}, takesArgs: true, run: runHTTPEcho}, "http-echo")
-	add(Image{Name: "whoami", Port: 80, Entrypoints: []string{"whoami"}, takesArgs: true, run: runWhoami}, "whoami")
+	add(Image{Name: "go-httpbin", Port: 8080, Entrypoints: []string{"go-httpbin"}, takesArgs: true, Bare: true, run: runGoHTTPBin}, "go-httpbin")
+	add(Image{Name: "http-echo", Port: 5678, Entrypoints: []string{"http-echo"}, takesArgs: true, Bare: true, run: runHTTPEcho}, "http-echo")
+	add(Image{Name: "whoami", Port: 80, Entrypoints: []string{"whoami"}, takesArgs: true, Bare: true, run: runWhoami}, "whoami")
 	add(Image{Name: "alb-sample/cafe", Port: 8080, Entrypoints: []string{"cafe"}, run: runCafe}, "cafe")
 	return all
 }

@@ -75,6 +75,15 @@ const welcomePage = `<!DOCTYPE html>
 </html>
 `
 
+// nginxFiles are the document root, and the configuration that says what the built-in nginx does.
+func nginxFiles(port uint16) map[string]string {
+	return map[string]string{
+		"/usr/share/nginx/html/index.html": welcomePage,
+		"/etc/nginx/conf.d/default.conf": fmt.Sprintf("server {\n    listen       %d;\n    server_name  localhost;\n\n    location / {\n"+
+			"        root   /usr/share/nginx/html;\n        index  index.html index.htm;\n    }\n}\n", port),
+	}
+}
+
 // welcome serves the document root of the official image, which has one page.
 func welcome(w http.ResponseWriter, r *http.Request) {
 	switch {
