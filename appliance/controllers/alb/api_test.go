@@ -252,8 +252,6 @@ func (c *cluster) hostname(albConfig string) string {
 
 func (c *cluster) albConfig(t *testing.T, name string, ports ...int) {
 	t.Helper()
-	u := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name}}}
-	u.SetGroupVersionKind(albv1.Kind)
 	var zones, listeners []any
 	for _, id := range c.vSwitches() {
 		zones = append(zones, map[string]any{"vSwitchId": id})
@@ -261,7 +259,13 @@ func (c *cluster) albConfig(t *testing.T, name string, ports ...int) {
 	for _, p := range ports {
 		listeners = append(listeners, map[string]any{"port": int64(p), "protocol": "HTTP"})
 	}
-	u.Object["spec"] = map[string]any{"config": map[string]any{"name": name, "zoneMappings": zones}, "listeners": listeners}
+	c.albConfigOf(t, name, map[string]any{"config": map[string]any{"name": name, "zoneMappings": zones}, "listeners": listeners})
+}
+
+func (c *cluster) albConfigOf(t *testing.T, name string, spec map[string]any) {
+	t.Helper()
+	u := &unstructured.Unstructured{Object: map[string]any{"metadata": map[string]any{"name": name}, "spec": spec}}
+	u.SetGroupVersionKind(albv1.Kind)
 	if _, err := c.configs.Create(t.Context(), u, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,17 +14,13 @@ import (
 	"github.com/alb-appliance/appliance/cloudsim"
 )
 
-// Defaults of a listener (ALB-FACTS 2.2).
-const (
-	defaultPort           = 80
-	defaultIdleTimeout    = 15
-	defaultRequestTimeout = 60
-)
-
 // Build gives the model of a group. It is pure. With any problem the model is nil: a load balancer is built whole or
 // stays as it is (ALB-FACTS 0.2 fact 2).
 func Build(g *Group, c Cluster) (*Model, []Problem) {
-	b := &build{group: g, cluster: c, listeners: map[portAndProtocol]*Listener{}, groups: map[GroupKey]bool{}}
+	b := &build{
+		group: g, cluster: c, listeners: map[portAndProtocol]*Listener{}, specs: map[portAndProtocol]albv1.ListenerSpec{},
+		groups: map[GroupKey]bool{}, secrets: map[string]secretResult{},
+	}
 	b.loadBalancer()
 	b.buildListeners()
 	members, problems := sortedMembers(g.Ingresses)
@@ -35,6 +31,7 @@ func Build(g *Group, c Cluster) (*Model, []Problem) {
 		}
 	}
 	b.missingListeners(members)
+	b.certificates(members)
 	if len(b.problems) > 0 {
 		return nil, b.problems
 	}
@@ -55,8 +52,10 @@ type build struct {
 	model     Model
 	problems  []Problem
 	listeners map[portAndProtocol]*Listener
+	specs     map[portAndProtocol]albv1.ListenerSpec
 	order     []portAndProtocol
 	groups    map[GroupKey]bool
+	secrets   map[string]secretResult // by namespace/name
 }
 
 func (b *build) fail(format string, args ...any) {
@@ -67,18 +66,20 @@ func (b *build) loadBalancer() {
 	spec := b.group.AlbConfig.Spec.Config
 	lb := LoadBalancer{
 		Name:        cmp.Or(spec.Name, defaultName(b.cluster.ID, b.group.AlbConfig.Name)),
-		AddressType: cmp.Or(spec.AddressType, cloudsim.AddressInternet),
+		AddressType: spec.AddressType,
 		Edition:     cmp.Or(spec.Edition, cloudsim.EditionStandard),
 		Tags:        b.tags(cloudsim.Tag{Key: tagResource, Value: tagResourceLoadBalancer}),
 	}
-	if lb.AddressType != cloudsim.AddressInternet && lb.AddressType != cloudsim.AddressIntranet {
+	if spec.ID == "" {
+		lb.AddressType = cmp.Or(spec.AddressType, cloudsim.AddressInternet)
+	} else {
+		lb.Reuse = Reuse{ID: spec.ID, Attributes: spec.ForceOverride, Listeners: spec.ForceOverride || spec.ListenerForceOverride}
+	}
+	if lb.AddressType != "" && lb.AddressType != cloudsim.AddressInternet && lb.AddressType != cloudsim.AddressIntranet {
 		b.fail("invalid load balancer address type: %s", lb.AddressType)
 	}
 	if lb.Edition == cloudsim.EditionBasic {
 		b.fail("LoadBalancer Edition: %s can't use for ingress controller", lb.Edition)
-	}
-	if spec.ID != "" {
-		b.fail("config id %s: this version of the appliance takes over no existing instance; remove it from the AlbConfig", spec.ID)
 	}
 	if spec.AddressIPVersion != "" && spec.AddressIPVersion != "IPv4" {
 		b.fail("config addressIpVersion %s: this version of the appliance serves IPv4 only; remove it from the AlbConfig", spec.AddressIPVersion)
@@ -98,77 +99,11 @@ func defaultName(clusterID, albConfig string) string {
 	return fmt.Sprintf("k8s-%s-%s-%s", groupNamespace, albConfig, hex.EncodeToString(sum[:])[:10])
 }
 
-func (b *build) buildListeners() {
-	for _, spec := range b.group.AlbConfig.Spec.Listeners {
-		l, err := newListener(spec)
-		if err != nil {
-			b.fail("%s", err)
-			continue
-		}
-		at := portAndProtocol{l.Port, l.Protocol}
-		if b.portTaken(at) {
-			b.fail("Listener is not fulfilled yet: %d-%s", l.Port, l.Protocol)
-			continue
-		}
-		if l.Protocol != cloudsim.ProtocolHTTP {
-			b.fail("listener %d/%s: this version of the appliance serves HTTP listeners only; remove it from the AlbConfig", l.Port, l.Protocol)
-			continue
-		}
-		l.Placeholder = GroupKey{groupNamespace, fmt.Sprintf("%s-listener-%d", b.group.AlbConfig.Name, l.Port), placeholderService, l.Port}
-		b.addGroup(l.Placeholder, cloudsim.SchedulerWrr, nil)
-		b.listeners[at] = l
-		b.order = append(b.order, at)
-	}
-}
-
-// portTaken tells whether the port is in use: QUIC may share one with HTTPS, nothing else may (ALB-FACTS 2.2).
-func (b *build) portTaken(at portAndProtocol) bool {
-	for other := range b.listeners {
-		if other.port == at.port && (other.protocol == cloudsim.ProtocolQUIC) == (at.protocol == cloudsim.ProtocolQUIC) {
-			return true
-		}
-	}
-	return false
-}
-
-func newListener(spec albv1.ListenerSpec) (*Listener, error) {
-	port := defaultPort
-	if spec.Port.String() != "0" {
-		if port = spec.Port.IntValue(); port < 1 || port > 65535 {
-			return nil, fmt.Errorf("listen port must be within [1, 65535]: %s", spec.Port.String())
-		}
-	}
-	l := &Listener{
-		Port: port, Protocol: cmp.Or(spec.Protocol, cloudsim.ProtocolHTTP),
-		Description: cmp.Or(spec.Description, fmt.Sprintf("ingress-auto-listener-%d", port)),
-		IdleTimeout: defaultIdleTimeout, RequestTimeout: defaultRequestTimeout,
-		XForwardedFor: cloudsim.XForwardedFor{
-			// The instance appends X-Forwarded-For unless told otherwise (ALB-FACTS 4.6).
-			Enabled:              spec.XForwardedForConfig.Enabled == nil || *spec.XForwardedForConfig.Enabled,
-			ProtoEnabled:         spec.XForwardedForConfig.ProtoEnabled,
-			SLBIDEnabled:         spec.XForwardedForConfig.SLBIDEnabled,
-			SLBPortEnabled:       spec.XForwardedForConfig.SLBPortEnabled,
-			ClientSrcPortEnabled: spec.XForwardedForConfig.ClientSrcPortEnabled,
-			HostEnabled:          spec.XForwardedForConfig.HostEnabled,
-		},
-	}
-	switch l.Protocol {
-	case cloudsim.ProtocolHTTP, cloudsim.ProtocolHTTPS, cloudsim.ProtocolQUIC:
-	default:
-		return nil, fmt.Errorf("listen protocol must be within [HTTP, HTTPS, QUIC]: %s", l.Protocol)
-	}
-	if spec.IdleTimeout != nil && *spec.IdleTimeout != 0 { // the API takes 0 for the default
-		l.IdleTimeout = *spec.IdleTimeout
-	}
-	if spec.RequestTimeout != nil && *spec.RequestTimeout != 0 {
-		l.RequestTimeout = *spec.RequestTimeout
-	}
-	return l, nil
-}
-
 // ingress adds one member's rules and groups.
 func (b *build) ingress(ing *networkingv1.Ingress) *Problem {
-	fail := func(err error) *Problem { return &Problem{key(ing), reasonFailedBuildModel, err.Error()} }
+	fail := func(err error) *Problem {
+		return &Problem{Ingress: key(ing), Reason: reasonFailedBuildModel, Message: err.Error()}
+	}
 	scheduler, err := schedulerOf(ing)
 	if err != nil {
 		return fail(err)
@@ -191,7 +126,8 @@ func (b *build) ingress(ing *networkingv1.Ingress) *Problem {
 				return fail(err)
 			}
 			for _, at := range placement.of(rule.Host) {
-				b.addRule(at, ing, conditions, backend)
+				redirect := placement.redirect && at.port != secureListener.port
+				b.addRule(at, Rule{Conditions: conditions, Backend: backend, Redirect: redirect, Ingress: key(ing)})
 			}
 		}
 	}
@@ -199,16 +135,14 @@ func (b *build) ingress(ing *networkingv1.Ingress) *Problem {
 }
 
 // addRule appends a rule to a listener; a listener that is not there is told once, by missingListeners.
-func (b *build) addRule(at portAndProtocol, ing *networkingv1.Ingress, conditions []cloudsim.Condition, backend GroupKey) {
+func (b *build) addRule(at portAndProtocol, r Rule) {
 	l, ok := b.listeners[at]
 	if !ok {
 		return
 	}
-	priority := len(l.Rules) + 1
-	l.Rules = append(l.Rules, Rule{
-		Name: fmt.Sprintf("rule-%d-%d", l.Port, priority), Priority: priority,
-		Conditions: conditions, Backend: backend, Ingress: key(ing),
-	})
+	r.Priority = len(l.Rules) + 1
+	r.Name = fmt.Sprintf("rule-%d-%d", l.Port, r.Priority)
+	l.Rules = append(l.Rules, r)
 }
 
 // missingListeners reports each port that members need and the AlbConfig lacks, in the managed controller's two
@@ -221,7 +155,7 @@ func (b *build) missingListeners(members []*networkingv1.Ingress) {
 		if err != nil {
 			continue // told already
 		}
-		for _, at := range placement.all(ing) {
+		for _, at := range placement.listeners {
 			if b.listeners[at] != nil {
 				continue
 			}
@@ -234,8 +168,8 @@ func (b *build) missingListeners(members []*networkingv1.Ingress) {
 	for _, at := range order {
 		for _, ing := range missing[at] {
 			b.problems = append(b.problems,
-				Problem{ing, reasonFailedBuildModel, fmt.Sprintf("listener is not exist in %s, port: %d, protocol: %s", b.group.AlbConfig.Name, at.port, at.protocol)},
-				Problem{ing, reasonFailedBuildModel, fmt.Sprintf("listener not found for (%d/%s), with ingresses %d", at.port, at.protocol, len(missing[at]))})
+				Problem{Ingress: ing, Reason: reasonFailedBuildModel, Message: fmt.Sprintf("listener is not exist in %s, port: %d, protocol: %s", b.group.AlbConfig.Name, at.port, at.protocol)},
+				Problem{Ingress: ing, Reason: reasonFailedBuildModel, Message: fmt.Sprintf("listener not found for (%d/%s), with ingresses %d", at.port, at.protocol, len(missing[at]))})
 		}
 	}
 }
@@ -258,7 +192,7 @@ func (b *build) backend(ing *networkingv1.Ingress, backend networkingv1.IngressB
 	if !b.groups[k] {
 		servers, err := b.servers(service, port)
 		if err != nil {
-			b.problems = append(b.problems, Problem{key(ing), reasonFailedApplyModel, err.Error()})
+			b.problems = append(b.problems, Problem{Ingress: key(ing), Reason: reasonFailedApplyModel, Message: err.Error()})
 		}
 		b.addGroup(k, scheduler, servers)
 	}
@@ -278,7 +212,11 @@ func servicePort(s *corev1.Service, want networkingv1.ServiceBackendPort) (corev
 	return corev1.ServicePort{}, fmt.Errorf("backend not found: unable to find port %s on service %s", text, key(s))
 }
 
+// addGroup adds a group once: a QUIC listener and the HTTPS one on its port fall back to the same.
 func (b *build) addGroup(k GroupKey, scheduler string, servers []cloudsim.ServerInput) {
+	if b.groups[k] {
+		return
+	}
 	b.groups[k] = true
 	b.model.ServerGroups = append(b.model.ServerGroups, ServerGroup{
 		Key: k, Name: fmt.Sprintf("%s-%s-%d", k.Namespace, k.Service, k.Port),

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/tools/txtar"
@@ -22,12 +23,13 @@ import (
 
 	"github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/controllers/alb"
+	"github.com/alb-appliance/appliance/cloudsim"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
 // TestBuild builds the group in each testdata file: objects.yaml in, want out. A first comment "flannel" in the file
-// chooses that network plugin.
+// chooses that network plugin; objects of kind Certificate are what the certificate service has.
 func TestBuild(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -69,7 +71,10 @@ func TestBuild(t *testing.T) {
 
 func readGroup(t *testing.T, manifests []byte) *alb.Group {
 	t.Helper()
-	g := &alb.Group{Services: map[string]*corev1.Service{}, Slices: map[string][]*discoveryv1.EndpointSlice{}}
+	g := &alb.Group{
+		Services: map[string]*corev1.Service{}, Slices: map[string][]*discoveryv1.EndpointSlice{}, Secrets: map[string]*corev1.Secret{},
+		Now: time.Date(2026, time.November, 22, 0, 0, 0, 0, time.UTC),
+	}
 	documents := yaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(manifests)))
 	for {
 		raw, err := documents.Read()
@@ -89,6 +94,14 @@ func readGroup(t *testing.T, manifests []byte) *alb.Group {
 			}
 			continue
 		}
+		if strings.Contains(string(raw), "kind: Certificate") {
+			var c cloudsim.Certificate
+			if err := yaml.Unmarshal(raw, &c); err != nil {
+				t.Fatal(err)
+			}
+			g.Certificates = append(g.Certificates, c)
+			continue
+		}
 		object, _, err := scheme.Codecs.UniversalDeserializer().Decode(raw, nil, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -101,6 +114,8 @@ func readGroup(t *testing.T, manifests []byte) *alb.Group {
 		case *discoveryv1.EndpointSlice:
 			name := o.Namespace + "/" + o.Labels[discoveryv1.LabelServiceName]
 			g.Slices[name] = append(g.Slices[name], o)
+		case *corev1.Secret:
+			g.Secrets[o.Namespace+"/"+o.Name] = o
 		case *corev1.Node:
 			g.Nodes = append(g.Nodes, o)
 		default:

@@ -10,9 +10,12 @@ import (
 type Cloud interface {
 	ListLoadBalancers(context.Context, cloudsim.Filter) ([]cloudsim.LoadBalancer, error)
 	CreateLoadBalancer(context.Context, cloudsim.CreateLoadBalancerInput) (string, error)
+	GetLoadBalancerAttribute(ctx context.Context, id string) (cloudsim.LoadBalancer, error)
 	UpdateLoadBalancerAttribute(ctx context.Context, id, name string) error
 	UpdateLoadBalancerEdition(ctx context.Context, id, edition string) error
 	DeleteLoadBalancer(ctx context.Context, id string) error
+	TagResources(ctx context.Context, id string, tags []cloudsim.Tag) error
+	UnTagResources(ctx context.Context, id string, keys []string) error
 
 	ListListeners(ctx context.Context, loadBalancerID string) ([]cloudsim.Listener, error)
 	CreateListener(context.Context, cloudsim.CreateListenerInput) (string, error)
@@ -29,6 +32,9 @@ type Cloud interface {
 	DeleteServerGroup(ctx context.Context, id string) error
 	AddServersToServerGroup(ctx context.Context, id string, servers []cloudsim.ServerInput) error
 	RemoveServersFromServerGroup(ctx context.Context, id string, servers []cloudsim.ServerInput) error
+
+	ListCertificates(context.Context) ([]cloudsim.Certificate, error)
+	UploadUserCertificate(context.Context, cloudsim.UploadCertificateInput) (string, error)
 
 	// Watch gives a channel with one slot that gets a value after every change, until ctx ends.
 	Watch(context.Context) <-chan struct{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
+	"github.com/alb-appliance/appliance/appliance/controllers/clockqueue"
+	"github.com/alb-appliance/appliance/appliance/controllers/recorder"
 	"github.com/alb-appliance/appliance/cloudsim"
 )
 
@@ -59,6 +62,8 @@ type Controller struct {
 	events   record.EventRecorder
 	stopSink func()
 	told     told
+
+	certificates certificateCache
 }
 
 // New wires a controller; it asks nothing yet.
@@ -75,12 +80,10 @@ func New(o Options) (*Controller, error) {
 		options: o, client: client, dynamic: custom,
 		typed:  informers.NewSharedInformerFactory(client, 0),
 		custom: dynamicinformer.NewDynamicSharedInformerFactory(custom, 0),
-		queue: workqueue.NewTypedRateLimitingQueueWithConfig(
-			workqueue.NewTypedItemExponentialFailureRateLimiter[string](minBackoff, maxBackoff),
-			workqueue.TypedRateLimitingQueueConfig[string]{Clock: queueClock{o.Clock}}),
-		told: told{last: map[string]string{}},
+		queue:  clockqueue.New[string](o.Clock, minBackoff, maxBackoff),
+		told:   told{last: map[string]string{}},
 	}
-	c.events, c.stopSink = newRecorder(client.CoreV1().Events(""))
+	c.events, c.stopSink = recorder.New(client, eventSource)
 	c.listers = newListers(c.typed, c.custom)
 	return c, c.watch()
 }
@@ -163,13 +166,16 @@ func (c *Controller) reconcile(ctx context.Context, name string) error {
 	if err := c.addFinalizer(ctx, object); err != nil {
 		return err
 	}
-	group, err := c.load(config, members)
+	group, err := c.load(ctx, config, members)
 	if err != nil {
 		return err
 	}
 	model, problems := Build(group, c.options.Cluster)
 	if len(problems) > 0 {
 		c.tell(object, members, problems)
+		if slices.ContainsFunc(problems, func(p Problem) bool { return p.Again }) {
+			return fmt.Errorf("build albconfig %s: %s", name, problems[0])
+		}
 		return nil
 	}
 	result, err := d.deploy(ctx, model)
@@ -179,9 +185,10 @@ func (c *Controller) reconcile(ctx context.Context, name string) error {
 		}
 		return err
 	}
-	c.tellSuccess(object, members, result.changed)
+	c.tellNotes(object, notes(config, result.without))
+	c.tellApplied(object, members, model.Waiting, result.changed)
 	return errors.Join(
-		c.writeStatus(ctx, object, config.Status, result.loadBalancer, model),
+		c.writeStatus(ctx, object, config.Status, result),
 		c.writeIngressStatus(ctx, name, members, result.loadBalancer.DNSName))
 }
 
@@ -205,6 +212,9 @@ func message(err error) string {
 
 func (c *Controller) watch() error {
 	nothing := func(any) {}
+	if err := c.typed.Core().V1().Secrets().Informer().SetTransform(trimSecret); err != nil {
+		return fmt.Errorf("watch objects of the ALB controller: %w", err)
+	}
 	handlers := []struct {
 		informer cache.SharedIndexInformer
 		enqueue  func(any) // the AlbConfigs that the object matters to, as it is or was
@@ -216,6 +226,7 @@ func (c *Controller) watch() error {
 		{c.typed.Networking().V1().IngressClasses().Informer(), c.enqueueAll, c.tellBindings, nothing},
 		{c.typed.Core().V1().Services().Informer(), c.enqueueService, nothing, nothing},
 		{c.typed.Discovery().V1().EndpointSlices().Informer(), c.enqueueSlice, nothing, nothing},
+		{c.typed.Core().V1().Secrets().Informer(), c.enqueueSecret, nothing, nothing},
 		{c.typed.Core().V1().Nodes().Informer(), c.enqueueAll, nothing, nothing},
 	}
 	for _, h := range handlers {

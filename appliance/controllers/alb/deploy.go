@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +21,15 @@ const (
 	waitLimit   = 20 * time.Second
 )
 
-// deployer makes the cloud agree with a model: groups with their servers, the instance, listeners, rules; what is too
-// much goes last, rules before listeners before groups, so that nothing is taken away before its successor serves.
+// Codes of refusals that mean more than "no" here (ALB-FACTS 6.3).
+const (
+	codeNameRepeat    = "NameRepeat"
+	codeListenerThere = "ResourceAlreadyExist.Listener"
+)
+
+// deployer makes the cloud agree with a model: certificates, groups with their servers, the instance, listeners, rules;
+// what is too much goes last, rules before listeners before groups, so that nothing is taken away before its successor
+// serves.
 type deployer struct {
 	cloud   Cloud
 	clock   clockwork.Clock
@@ -35,13 +41,17 @@ type deployer struct {
 	known string
 	vpcID string
 
-	groupIDs map[GroupKey]string
+	groupIDs       map[GroupKey]string
+	certificateIDs map[string]string // by the name of the Upload
 }
 
 // deployed is what a deploy made or found.
 type deployed struct {
 	loadBalancer cloudsim.LoadBalancer
-	changed      bool
+	listeners    []cloudsim.Listener // in the model's order, with what shows in the status
+	// without says what of the AlbConfig has no effect on the instance.
+	without []string
+	changed bool
 }
 
 func (d *deployer) deploy(ctx context.Context, m *Model) (deployed, error) {
@@ -52,12 +62,17 @@ func (d *deployer) deploy(ctx context.Context, m *Model) (deployed, error) {
 	}
 	d.groupIDs = map[GroupKey]string{}
 	steps := []func() (bool, error){
+		func() (bool, error) { return d.uploads(ctx, m.Uploads) },
 		func() (bool, error) { return d.groups(ctx, m, existing) },
 		func() (changed bool, err error) {
 			result.loadBalancer, changed, err = d.loadBalancer(ctx, m.LoadBalancer)
+			result.without = withoutEffect(result.loadBalancer, m.LoadBalancer)
 			return changed, err
 		},
-		func() (bool, error) { return d.listeners(ctx, result.loadBalancer.LoadBalancerID, m) },
+		func() (changed bool, err error) {
+			result.listeners, changed, err = d.listeners(ctx, result.loadBalancer, m)
+			return changed, err
+		},
 		func() (bool, error) { return d.removeGroups(ctx, existing) },
 	}
 	for _, step := range steps {
@@ -68,6 +83,40 @@ func (d *deployer) deploy(ctx context.Context, m *Model) (deployed, error) {
 		result.changed = result.changed || changed
 	}
 	return result, nil
+}
+
+// uploads puts the certificates of Secrets into the certificate service, each once. They stay there when no listener has
+// them any more, as those of the real controller do (ALB-FACTS 7: discovery finds old ones again).
+func (d *deployer) uploads(ctx context.Context, want []Upload) (changed bool, err error) {
+	if d.certificateIDs = map[string]string{}; len(want) == 0 {
+		return false, nil
+	}
+	if err := d.knownCertificates(ctx); err != nil {
+		return false, err
+	}
+	for _, u := range want {
+		if d.certificateIDs[u.Name] != "" {
+			continue
+		}
+		id, err := d.cloud.UploadUserCertificate(ctx, cloudsim.UploadCertificateInput{Name: u.Name, Chain: u.Chain, Key: u.Key})
+		d.certificateIDs[u.Name], changed = id, true
+		if cloudsim.Code(err) == codeNameRepeat { // another AlbConfig with the same Secret was faster
+			err = d.knownCertificates(ctx)
+		}
+		if err != nil {
+			return true, err
+		}
+	}
+	return changed, nil
+}
+
+// knownCertificates learns the ids of the certificates that are there.
+func (d *deployer) knownCertificates(ctx context.Context) error {
+	list, err := d.cloud.ListCertificates(ctx)
+	for _, c := range list {
+		d.certificateIDs[c.Name] = c.CertificateID
+	}
+	return err
 }
 
 // serverGroups are the groups made for this AlbConfig, by key.
@@ -191,201 +240,6 @@ func (d *deployer) released(ctx context.Context, groupID string, wanted map[memb
 	})
 }
 
-// find looks the instance up by its tags.
-func (d *deployer) find(ctx context.Context) (*cloudsim.LoadBalancer, error) {
-	list, err := d.cloud.ListLoadBalancers(ctx, cloudsim.Filter{Tags: append(owned(d.cluster.ID, d.name), cloudsim.Tag{Key: tagResource, Value: tagResourceLoadBalancer})})
-	if err != nil || len(list) == 0 {
-		return nil, err
-	}
-	if len(list) > 1 {
-		return nil, fmt.Errorf("find the instance of albconfig %s: %s and %s both carry its tags; delete one", d.name, list[0].LoadBalancerID, list[1].LoadBalancerID)
-	}
-	return &list[0], nil
-}
-
-func (d *deployer) loadBalancer(ctx context.Context, want LoadBalancer) (lb cloudsim.LoadBalancer, changed bool, err error) {
-	have, err := d.find(ctx)
-	if err != nil {
-		return lb, false, err
-	}
-	switch {
-	case have != nil:
-		changed, err = d.updateLoadBalancer(ctx, have, want)
-	case d.known != "":
-		err = fmt.Errorf("ALB loadBalancer : %s has been deleted on the console , please delete related albconfig first", d.known) // the controller's own spelling
-	default:
-		changed, err = true, d.createLoadBalancer(ctx, want)
-	}
-	if err != nil {
-		return lb, changed, err
-	}
-	err = d.until(ctx, "the instance of albconfig "+d.name+" is Active", func(ctx context.Context) (bool, error) {
-		now, err := d.find(ctx)
-		if now != nil {
-			lb = *now
-		}
-		return lb.Status == cloudsim.StatusActive, err
-	})
-	return lb, changed, err
-}
-
-// updateLoadBalancer changes what can change of an instance (ALB-FACTS 2.1); all else is fixed at its creation.
-func (d *deployer) updateLoadBalancer(ctx context.Context, have *cloudsim.LoadBalancer, want LoadBalancer) (changed bool, err error) {
-	if have.Edition != want.Edition {
-		if want.Edition != cloudsim.EditionWAF {
-			return false, fmt.Errorf("downgrade not allowed for alb from %s to %s", have.Edition, want.Edition)
-		}
-		if err := d.cloud.UpdateLoadBalancerEdition(ctx, have.LoadBalancerID, want.Edition); err != nil {
-			return true, err
-		}
-		changed = true
-	}
-	if have.Name == want.Name {
-		return changed, nil
-	}
-	return true, d.cloud.UpdateLoadBalancerAttribute(ctx, have.LoadBalancerID, want.Name)
-}
-
-func (d *deployer) createLoadBalancer(ctx context.Context, want LoadBalancer) error {
-	in := cloudsim.CreateLoadBalancerInput{
-		ClientToken: d.token("load-balancer"),
-		Name:        want.Name, AddressType: want.AddressType, Edition: want.Edition, VPCID: d.vpcID, Tags: want.Tags,
-	}
-	for _, id := range want.VSwitchIDs {
-		in.ZoneMappings = append(in.ZoneMappings, cloudsim.ZoneMappingInput{VSwitchID: id})
-	}
-	_, err := d.cloud.CreateLoadBalancer(ctx, in)
-	return err
-}
-
-func (d *deployer) listeners(ctx context.Context, loadBalancerID string, m *Model) (changed bool, err error) {
-	list, err := d.cloud.ListListeners(ctx, loadBalancerID)
-	if err != nil {
-		return false, err
-	}
-	existing := map[portAndProtocol]cloudsim.Listener{}
-	for _, l := range list {
-		existing[portAndProtocol{l.Port, l.Protocol}] = l
-	}
-	for _, want := range m.Listeners {
-		at := portAndProtocol{want.Port, want.Protocol}
-		id, made, err := d.listener(ctx, loadBalancerID, existing[at], want)
-		if err != nil {
-			return changed, err
-		}
-		delete(existing, at)
-		ruled, err := d.rules(ctx, id, want.Rules)
-		if err != nil {
-			return changed, err
-		}
-		changed = changed || made || ruled
-	}
-	for _, l := range list {
-		if _, surplus := existing[portAndProtocol{l.Port, l.Protocol}]; surplus {
-			if err := d.cloud.DeleteListener(ctx, l.ListenerID); err != nil {
-				return true, err
-			}
-			changed = true
-		}
-	}
-	return changed, nil
-}
-
-// listener makes one listener or brings it up to date.
-func (d *deployer) listener(ctx context.Context, loadBalancerID string, have cloudsim.Listener, want Listener) (id string, changed bool, err error) {
-	update := cloudsim.UpdateListenerInput{
-		ListenerID: have.ListenerID, Description: want.Description, IdleTimeout: want.IdleTimeout,
-		RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor, DefaultServerGroupID: d.groupIDs[want.Placeholder],
-	}
-	current := cloudsim.UpdateListenerInput{
-		ListenerID: have.ListenerID, Description: have.Description, IdleTimeout: have.IdleTimeout,
-		RequestTimeout: have.RequestTimeout, XForwardedFor: have.XForwardedFor, DefaultServerGroupID: have.DefaultServerGroupID,
-	}
-	switch id = have.ListenerID; {
-	case id == "":
-		if id, err = d.createListener(ctx, loadBalancerID, want); err != nil {
-			return id, true, err
-		}
-		changed = true
-	case !reflect.DeepEqual(update, current):
-		return id, true, d.cloud.UpdateListenerAttribute(ctx, update)
-	case have.Status != cloudsim.StatusProvisioning:
-		return id, false, nil
-	}
-	return id, changed, d.until(ctx, "listener "+id+" is Running", func(ctx context.Context) (bool, error) {
-		list, err := d.cloud.ListListeners(ctx, loadBalancerID)
-		return slices.ContainsFunc(list, func(l cloudsim.Listener) bool {
-			return l.ListenerID == id && l.Status == cloudsim.StatusRunning
-		}), err
-	})
-}
-
-func (d *deployer) createListener(ctx context.Context, loadBalancerID string, want Listener) (string, error) {
-	return d.cloud.CreateListener(ctx, cloudsim.CreateListenerInput{
-		ClientToken:    d.token("listener", loadBalancerID, fmt.Sprint(want.Port), want.Protocol),
-		LoadBalancerID: loadBalancerID, Port: want.Port, Protocol: want.Protocol, Description: want.Description,
-		IdleTimeout: want.IdleTimeout, RequestTimeout: want.RequestTimeout, XForwardedFor: want.XForwardedFor,
-		DefaultServerGroupID: d.groupIDs[want.Placeholder], Tags: owned(d.cluster.ID, d.name),
-	})
-}
-
-// rules creates, updates and deletes, in this order; a rule is known by its priority (ALB-FACTS 3.2).
-func (d *deployer) rules(ctx context.Context, listenerID string, want []Rule) (bool, error) {
-	list, err := d.cloud.ListRules(ctx, listenerID)
-	if err != nil {
-		return false, err
-	}
-	existing := map[int]cloudsim.Rule{}
-	for _, r := range list {
-		existing[r.Priority] = r
-	}
-	var create []cloudsim.RuleInput
-	var update []cloudsim.RuleUpdate
-	for _, r := range want {
-		in := d.ruleInput(r)
-		have, ok := existing[r.Priority]
-		delete(existing, r.Priority)
-		switch {
-		case !ok:
-			create = append(create, in)
-		case have.Name != in.Name || !reflect.DeepEqual(have.Conditions, in.Conditions) || !reflect.DeepEqual(have.Actions, in.Actions):
-			update = append(update, cloudsim.RuleUpdate{RuleID: have.RuleID, Name: in.Name, Priority: in.Priority, Conditions: in.Conditions, Actions: in.Actions})
-		}
-	}
-	var remove []string
-	for _, r := range list {
-		if _, surplus := existing[r.Priority]; surplus {
-			remove = append(remove, r.RuleID)
-		}
-	}
-	for batch := range slices.Chunk(create, ruleBatch) {
-		if _, err := d.cloud.CreateRules(ctx, listenerID, batch); err != nil {
-			return true, err
-		}
-	}
-	for batch := range slices.Chunk(update, ruleBatch) {
-		if err := d.cloud.UpdateRulesAttribute(ctx, batch); err != nil {
-			return true, err
-		}
-	}
-	for batch := range slices.Chunk(remove, ruleBatch) {
-		if err := d.cloud.DeleteRules(ctx, batch); err != nil {
-			return true, err
-		}
-	}
-	return len(create)+len(update)+len(remove) > 0, nil
-}
-
-func (d *deployer) ruleInput(r Rule) cloudsim.RuleInput {
-	return cloudsim.RuleInput{
-		Name: r.Name, Priority: r.Priority, Conditions: r.Conditions,
-		Actions: []cloudsim.Action{{
-			Type: cloudsim.ActionForwardGroup, Order: 1,
-			ServerGroups: []cloudsim.ServerGroupTuple{{ServerGroupID: d.groupIDs[r.Backend], Weight: serverWeight}},
-		}},
-	}
-}
-
 // removeGroups deletes the groups that no rule uses any more.
 func (d *deployer) removeGroups(ctx context.Context, existing map[GroupKey]cloudsim.ServerGroup) (changed bool, err error) {
 	for k, g := range existing {
@@ -398,25 +252,6 @@ func (d *deployer) removeGroups(ctx context.Context, existing map[GroupKey]cloud
 		}
 	}
 	return changed, nil
-}
-
-// remove deletes everything that was made for the AlbConfig.
-func (d *deployer) remove(ctx context.Context) error {
-	lb, err := d.find(ctx)
-	if err != nil {
-		return err
-	}
-	if lb != nil {
-		if err := d.cloud.DeleteLoadBalancer(ctx, lb.LoadBalancerID); err != nil {
-			return err
-		}
-	}
-	existing, err := d.serverGroups(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = d.removeGroups(ctx, existing)
-	return err
 }
 
 // token is a client token: the same for the same thing of the same AlbConfig, whichever process asks.

@@ -36,7 +36,7 @@ func (w *world) model(ports []int, backends ...backend) *Model {
 				b.addGroup(k, cloudsim.SchedulerWrr, serversAt(back.servers))
 			}
 			l.Rules = append(l.Rules, Rule{
-				Name: fmt.Sprintf("rule-%d-%d", port, n+1), Priority: n + 1, Backend: k,
+				Name: fmt.Sprintf("rule-%d-%d", port, n+1), Priority: n + 1, Backend: k, Ingress: k.Namespace + "/" + k.Ingress,
 				Conditions: []cloudsim.Condition{{Type: cloudsim.ConditionPath, Values: []string{back.path}}},
 			})
 		}
@@ -63,7 +63,7 @@ func (w *world) deploy(t *testing.T, what string, m *Model) {
 	if _, err := w.deployer().deploy(t.Context(), m); err != nil {
 		t.Fatalf("%s: %v", what, err)
 	}
-	if diff := cmp.Diff(textOf(m), w.String()); diff != "" {
+	if diff := cmp.Diff(w.textOf(m), w.String()); diff != "" {
 		t.Fatalf("%s: %s", what, diff)
 	}
 	w.on(nil, nil)
@@ -111,6 +111,11 @@ func TestDeploy(t *testing.T) {
 	}
 	for _, s := range steps {
 		w.deploy(t, s.what, s.model)
+	}
+	for _, ingress := range []string{"ing", "other"} {
+		m := w.model([]int{80}, backend{"/a", ingress, "a", nil})
+		m.Listeners[0].Rules[0].Redirect = true
+		w.deploy(t, "the same redirect, of Ingress "+ingress, m)
 	}
 	last := w.model([]int{80}, a)
 	last.LoadBalancer.Name, last.LoadBalancer.Edition = "renamed", cloudsim.EditionWAF
@@ -165,6 +170,20 @@ func TestDeployAfterFailure(t *testing.T) {
 			},
 		},
 		{"removal", func(w *world) *Model { return w.model([]int{80, 81}, a, b) }, nil},
+		{
+			"to HTTPS on the same port", func(w *world) *Model { return w.model([]int{80, 443}, a) },
+			func(w *world) *Model { return secured(w.model([]int{80, 443}, a), 443, "HTTPS", "demo", "shop") },
+		},
+		{
+			"other certificates and redirects", func(w *world) *Model {
+				return secured(w.model([]int{80, 443}, a), 443, "HTTPS", "demo")
+			},
+			func(w *world) *Model {
+				m := secured(w.model([]int{80, 443}, a), 443, "HTTPS", "shop", "demo")
+				m.Listeners[0].Rules[0].Redirect = true
+				return m
+			},
+		},
 	} {
 		for _, when := range []string{"before", "after"} {
 			t.Run(transition.name+" "+when, func(t *testing.T) {
@@ -226,7 +245,7 @@ func failOnce(t *testing.T, w *world, n int, when string, to func(*world) *Model
 	}
 	want := ""
 	if to != nil {
-		want = textOf(to(w))
+		want = w.textOf(to(w))
 	}
 	if diff := cmp.Diff(want, w.String()); diff != "" {
 		t.Errorf("%s call %d (%s) failed; then: %s", when, n, failed, diff)
@@ -305,7 +324,7 @@ func TestDeployWaitsForTheCloud(t *testing.T) {
 			if err := <-done; err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(textOf(w.model([]int{80}, one)), w.String()); diff != "" {
+			if diff := cmp.Diff(w.textOf(w.model([]int{80}, one)), w.String()); diff != "" {
 				t.Error(diff)
 			}
 		})

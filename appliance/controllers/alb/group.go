@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
+	"github.com/alb-appliance/appliance/cloudsim"
 )
 
 // Group is everything that Build looks at: one AlbConfig, the Ingresses that joined it and what they refer to.
@@ -21,6 +23,11 @@ type Group struct {
 	// Slices are the EndpointSlices of those Services, by the Service's namespace/name.
 	Slices map[string][]*discoveryv1.EndpointSlice
 	Nodes  []*corev1.Node
+	// Secrets are those that spec.tls names, by namespace/name.
+	Secrets map[string]*corev1.Secret
+	// Certificates are those of the certificate service.
+	Certificates []cloudsim.Certificate
+	Now          time.Time
 }
 
 // Cluster is what Build must know of the cluster itself.
@@ -50,7 +57,7 @@ func sortedMembers(ingresses []*networkingv1.Ingress) ([]*networkingv1.Ingress, 
 	for _, ing := range ingresses {
 		order, err := orderOf(ing)
 		if err != nil {
-			problems = append(problems, Problem{key(ing), reasonFailedBuildModel, err.Error()})
+			problems = append(problems, Problem{Ingress: key(ing), Reason: reasonFailedBuildModel, Message: err.Error()})
 		}
 		orders[ing] = order
 	}

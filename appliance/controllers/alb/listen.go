@@ -13,51 +13,87 @@ import (
 
 // placement says on which listeners an Ingress's rules go (ALB-FACTS 3.4).
 type placement struct {
-	// forced are the listeners of listen-ports; they take every rule.
-	forced []portAndProtocol
+	// listeners are those that the Ingress needs, once each.
+	listeners []portAndProtocol
+	// forced means that every rule goes to all of them: listen-ports or ssl-redirect says so.
+	forced bool
+	// redirect sends what reaches a port other than 443 to HTTPS.
+	redirect bool
 	// tlsHosts are the hosts of spec.tls, compared to the letter: a wildcard there does not cover a rule's host.
 	tlsHosts []string
 }
 
+var (
+	plainListener  = portAndProtocol{80, cloudsim.ProtocolHTTP}
+	secureListener = portAndProtocol{443, cloudsim.ProtocolHTTPS}
+)
+
 func placementOf(ing *networkingv1.Ingress) (placement, error) {
-	var p placement
+	p := placement{redirect: redirects(ing), tlsHosts: tlsHosts(ing)}
+	if p.redirect {
+		p.forced, p.listeners = true, []portAndProtocol{plainListener}
+	}
+	more := derivedListeners(ing, p.tlsHosts)
 	if text, ok := ing.Annotations[annotationPorts]; ok {
 		var err error
-		p.forced, err = parseListenPorts(text)
-		return p, err
+		if more, err = parseListenPorts(text); err != nil {
+			return p, err
+		}
+		p.forced = true
 	}
-	for _, t := range ing.Spec.TLS {
-		p.tlsHosts = append(p.tlsHosts, t.Hosts...)
+	for _, at := range more {
+		if !slices.Contains(p.listeners, at) {
+			p.listeners = append(p.listeners, at)
+		}
 	}
 	return p, nil
 }
 
-// of gives the listeners for a rule with this host.
-func (p placement) of(host string) []portAndProtocol {
-	switch {
-	case p.forced != nil:
-		return p.forced
-	case slices.Contains(p.tlsHosts, host):
-		return []portAndProtocol{{443, cloudsim.ProtocolHTTPS}}
-	default:
-		return []portAndProtocol{{80, cloudsim.ProtocolHTTP}}
+func tlsHosts(ing *networkingv1.Ingress) []string {
+	var hosts []string
+	for _, t := range ing.Spec.TLS {
+		hosts = append(hosts, t.Hosts...)
 	}
+	return hosts
 }
 
-// all gives every listener that the Ingress needs, once each.
-func (p placement) all(ing *networkingv1.Ingress) []portAndProtocol {
-	if p.forced != nil {
-		return p.forced
+// derivedListeners are those of an Ingress that names none: HTTPS when spec.tls has hosts, HTTP when it has none or does
+// not name every rule's host.
+func derivedListeners(ing *networkingv1.Ingress, tlsHosts []string) []portAndProtocol {
+	if !slices.ContainsFunc(tlsHosts, func(h string) bool { return h != "" }) {
+		return []portAndProtocol{plainListener}
 	}
-	var all []portAndProtocol
+	if len(mismatchedHosts(ing)) > 0 {
+		return []portAndProtocol{plainListener, secureListener}
+	}
+	return []portAndProtocol{secureListener}
+}
+
+// mismatchedHosts are the hosts of rules that spec.tls does not name, once each; none without a spec.tls.
+func mismatchedHosts(ing *networkingv1.Ingress) []string {
+	if len(ing.Spec.TLS) == 0 {
+		return nil
+	}
+	var hosts []string
+	named := tlsHosts(ing)
 	for _, rule := range ing.Spec.Rules {
-		for _, at := range p.of(rule.Host) {
-			if !slices.Contains(all, at) {
-				all = append(all, at)
-			}
+		if rule.Host != "" && !slices.Contains(named, rule.Host) && !slices.Contains(hosts, rule.Host) {
+			hosts = append(hosts, rule.Host)
 		}
 	}
-	return all
+	return hosts
+}
+
+// of gives the listeners for a rule with this host. A rule without one belongs to every listener of its Ingress.
+func (p placement) of(host string) []portAndProtocol {
+	switch {
+	case p.forced || host == "":
+		return p.listeners
+	case slices.Contains(p.tlsHosts, host):
+		return []portAndProtocol{secureListener}
+	default:
+		return []portAndProtocol{plainListener}
+	}
 }
 
 // parseListenPorts reads `[{"HTTP": 80}, {"HTTPS": 443}]`; the errors are the controller's.

@@ -2,6 +2,7 @@ package alb
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"reflect"
 	"slices"
@@ -31,6 +32,7 @@ type listers struct {
 	services   corelisters.ServiceLister
 	slices     discoverylisters.EndpointSliceLister
 	nodes      corelisters.NodeLister
+	secrets    corelisters.SecretLister
 }
 
 func newListers(typed informers.SharedInformerFactory, custom dynamicinformer.DynamicSharedInformerFactory) listers {
@@ -41,6 +43,7 @@ func newListers(typed informers.SharedInformerFactory, custom dynamicinformer.Dy
 		services:   typed.Core().V1().Services().Lister(),
 		slices:     typed.Discovery().V1().EndpointSlices().Lister(),
 		nodes:      typed.Core().V1().Nodes().Lister(),
+		secrets:    typed.Core().V1().Secrets().Lister(),
 	}
 }
 
@@ -103,9 +106,9 @@ func (c *Controller) members(albConfig string) ([]*networkingv1.Ingress, error) 
 }
 
 // load reads a group: an AlbConfig's members and what they refer to.
-func (c *Controller) load(config *albv1.AlbConfig, members []*networkingv1.Ingress) (*Group, error) {
+func (c *Controller) load(ctx context.Context, config *albv1.AlbConfig, members []*networkingv1.Ingress) (*Group, error) {
 	g := &Group{
-		AlbConfig: config, Ingresses: members,
+		AlbConfig: config, Ingresses: members, Now: c.options.Clock.Now(), Secrets: map[string]*corev1.Secret{},
 		Services: map[string]*corev1.Service{}, Slices: map[string][]*discoveryv1.EndpointSlice{},
 	}
 	for _, ing := range g.Ingresses {
@@ -114,8 +117,16 @@ func (c *Controller) load(config *albv1.AlbConfig, members []*networkingv1.Ingre
 				return nil, err
 			}
 		}
+		for _, name := range secretsOf(ing) {
+			if err := c.loadSecret(ctx, g, ing.Namespace, name); err != nil {
+				return nil, err
+			}
+		}
 	}
 	var err error
+	if g.Certificates, err = c.loadCertificates(ctx, config); err != nil {
+		return nil, err
+	}
 	if g.Nodes, err = c.listers.nodes.List(labels.Everything()); err != nil {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
@@ -186,23 +197,23 @@ func (c *Controller) eachIngress(do func(*networkingv1.Ingress)) {
 
 func (c *Controller) enqueueService(o any) {
 	s := o.(*corev1.Service)
-	c.enqueueUsersOf(s.Namespace, s.Name)
+	c.enqueueUsersOf(s.Namespace, s.Name, servicesOf)
 }
 
 func (c *Controller) enqueueSlice(o any) {
 	s := o.(*discoveryv1.EndpointSlice)
-	c.enqueueUsersOf(s.Namespace, s.Labels[discoveryv1.LabelServiceName])
+	c.enqueueUsersOf(s.Namespace, s.Labels[discoveryv1.LabelServiceName], servicesOf)
 }
 
-// enqueueUsersOf looks again at the groups with an Ingress that refers to a Service.
-func (c *Controller) enqueueUsersOf(namespace, service string) {
+// enqueueUsersOf looks again at the groups with an Ingress that refers to an object of this name.
+func (c *Controller) enqueueUsersOf(namespace, name string, references func(*networkingv1.Ingress) []string) {
 	ingresses, err := c.listers.ingresses.Ingresses(namespace).List(labels.Everything())
 	if err != nil {
 		c.options.Logger.Error("list ingresses", "err", err)
 		return
 	}
 	for _, ing := range ingresses {
-		if slices.Contains(servicesOf(ing), service) {
+		if slices.Contains(references(ing), name) {
 			if b := c.listers.binding(ing); b.albConfig != "" {
 				c.queue.Add(b.albConfig)
 			}

@@ -89,13 +89,13 @@ func (c *Controller) complain(o runtime.Object, reason string, err error) {
 }
 
 // writeStatus shows the instance on the AlbConfig.
-func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstructured, have albv1.AlbConfigStatus, lb cloudsim.LoadBalancer, m *Model) error {
+func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstructured, have albv1.AlbConfigStatus, result deployed) error {
 	want := albv1.AlbConfigStatus{LoadBalancer: albv1.LoadBalancerStatus{
-		ID: lb.LoadBalancerID, DNSName: lb.DNSName,
+		ID: result.loadBalancer.LoadBalancerID, DNSName: result.loadBalancer.DNSName,
 		Listeners: []albv1.ListenerStatus{}, // not nil: a merge patch must take the last one away, too
 	}}
-	for _, l := range m.Listeners {
-		want.LoadBalancer.Listeners = append(want.LoadBalancer.Listeners, albv1.ListenerStatus{PortAndProtocol: fmt.Sprintf("%d/%s", l.Port, l.Protocol)})
+	for _, l := range result.listeners {
+		want.LoadBalancer.Listeners = append(want.LoadBalancer.Listeners, listenerStatus(l))
 	}
 	if equality.Semantic.DeepEqual(have, want) {
 		return nil
@@ -110,6 +110,14 @@ func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstr
 		return fmt.Errorf("write status of albconfig %s: %w", object.GetName(), err)
 	}
 	return nil
+}
+
+func listenerStatus(l cloudsim.Listener) albv1.ListenerStatus {
+	status := albv1.ListenerStatus{PortAndProtocol: fmt.Sprintf("%d/%s", l.Port, l.Protocol)}
+	for _, c := range l.Certificates {
+		status.Certificates = append(status.Certificates, albv1.CertificateStatus{CertificateID: c.CertificateID, IsDefault: c.IsDefault})
+	}
+	return status
 }
 
 // writeIngressStatus shows the DNS name on each member.

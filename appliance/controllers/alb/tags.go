@@ -16,6 +16,9 @@ const (
 	tagIngress   = "ingress.k8s.alibaba/ingress_name"
 	tagService   = "ingress.k8s.alibaba/service_name"
 	tagPort      = "ingress.k8s.alibaba/service_port"
+	// tagReused is ours: it marks an instance that was there before its AlbConfig. What decides that such an instance is
+	// never deleted must not depend on a spec that can be edited or cannot be read.
+	tagReused = "ingress.k8s.alibaba/reused"
 
 	tagResourceLoadBalancer = "ApplicationLoadBalancer"
 )

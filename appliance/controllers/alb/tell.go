@@ -6,16 +6,13 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/jonboulle/clockwork"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/utils/clock"
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 )
@@ -39,15 +36,17 @@ func (t *told) news(key, text string) bool {
 	return true
 }
 
-// Keys of told: an AlbConfig has its problems; an Ingress has how it is bound, and whether its AlbConfig is missing.
+// Keys of told: an AlbConfig has its problems and notes; an Ingress has how it is bound, and whether its AlbConfig is missing.
 func toldOf(o metav1.Object) string      { return string(o.GetUID()) }
 func toldMissing(o metav1.Object) string { return string(o.GetUID()) + " missing" }
+func toldNotes(o metav1.Object) string   { return string(o.GetUID()) + " notes" }
 
 // forget drops what was said of an object that is gone.
 func (c *Controller) forget(o any) {
 	if object, err := meta.Accessor(o); err == nil {
 		c.told.news(toldOf(object), "")
 		c.told.news(toldMissing(object), "")
+		c.told.news(toldNotes(object), "")
 	}
 }
 
@@ -71,30 +70,52 @@ func (c *Controller) tell(object *unstructured.Unstructured, members []*networki
 		}
 		c.events.Event(object, corev1.EventTypeWarning, p.Reason, p.Message)
 	}
+	if alone(problems) {
+		c.options.Logger.Info("group applied, but for this", "albconfig", object.GetName(), "problem", problems[0].String())
+		return
+	}
 	c.options.Logger.Info("group not applied; what was published goes on", "albconfig", object.GetName(), "problem", problems[0].String())
 }
 
+// alone tells whether the problems leave the rest of the group alone.
+func alone(problems []Problem) bool {
+	return !slices.ContainsFunc(problems, func(p Problem) bool { return !p.Alone })
+}
+
 func affected(members []*networkingv1.Ingress, p Problem) []*networkingv1.Ingress {
-	if p.Ingress == "" || p.Reason == reasonFailedApplyModel {
+	if !p.Alone && (p.Ingress == "" || p.Reason == reasonFailedApplyModel) {
 		return members
 	}
 	return slices.DeleteFunc(slices.Clone(members), func(ing *networkingv1.Ingress) bool { return key(ing) != p.Ingress })
 }
 
-// tellSuccess writes SuccessfullyReconciled on the AlbConfig and its members, when something changed or a problem ended.
-func (c *Controller) tellSuccess(object *unstructured.Unstructured, members []*networkingv1.Ingress, deployed bool) {
-	ended := c.told.news(toldOf(object), "")
+// tellApplied writes SuccessfullyReconciled on the AlbConfig and its members, when something changed or a problem ended;
+// those that still wait for something are told that instead.
+func (c *Controller) tellApplied(object *unstructured.Unstructured, members []*networkingv1.Ingress, waiting []Problem, deployed bool) {
+	ended := false
+	if len(waiting) > 0 {
+		c.tell(object, members, waiting)
+		members = slices.DeleteFunc(slices.Clone(members), func(ing *networkingv1.Ingress) bool {
+			return slices.ContainsFunc(waiting, func(p Problem) bool { return p.Ingress == key(ing) })
+		})
+	} else {
+		ended = c.told.news(toldOf(object), "")
+	}
 	for _, ing := range members {
 		ended = c.told.news(toldMissing(ing), "") || ended
 	}
 	if !ended && !deployed {
 		return
 	}
-	c.events.Event(object, corev1.EventTypeNormal, reasonReconciled, messageReconciled)
+	if len(waiting) == 0 {
+		c.events.Event(object, corev1.EventTypeNormal, reasonReconciled, messageReconciled)
+	}
 	for _, ing := range members {
 		c.events.Event(ing, corev1.EventTypeNormal, reasonReconciled, messageReconciled)
 	}
-	c.options.Logger.Info("group applied", "albconfig", object.GetName(), "ingresses", len(members))
+	if len(waiting) == 0 {
+		c.options.Logger.Info("group applied", "albconfig", object.GetName(), "ingresses", len(members))
+	}
 }
 
 // tellMissing tells the Ingresses of an AlbConfig that there is none (ALB-FACTS 3.1). It asks the API itself: one
@@ -135,23 +156,10 @@ func (c *Controller) tellBinding(o any) {
 	for _, a := range unknownAnnotations(ing) {
 		c.events.Eventf(ing, corev1.EventTypeWarning, reasonNotSimulated, "annotation %s has no effect in this version of the appliance", a)
 	}
+	if hosts := mismatchedHosts(ing); len(hosts) > 0 {
+		c.events.Eventf(ing, corev1.EventTypeNormal, reasonMismatchHost, "mismatchTlsHostsIngress: %v", hosts)
+	}
 	if b.problem != "" {
 		c.events.Event(ing, corev1.EventTypeWarning, reasonFailedBuildModel, b.problem)
 	}
 }
-
-// queueClock lets the work queue's backoff follow the one clock (DESIGN D11).
-type queueClock struct{ clockwork.Clock }
-
-func (c queueClock) NewTimer(d time.Duration) clock.Timer   { return queueTimer{c.Clock.NewTimer(d)} }
-func (c queueClock) NewTicker(d time.Duration) clock.Ticker { return queueTicker{c.Clock.NewTicker(d)} }
-
-func (c queueClock) Tick(d time.Duration) <-chan time.Time { return c.Clock.NewTicker(d).Chan() }
-
-type queueTimer struct{ clockwork.Timer }
-
-func (t queueTimer) C() <-chan time.Time { return t.Chan() }
-
-type queueTicker struct{ clockwork.Ticker }
-
-func (t queueTicker) C() <-chan time.Time { return t.Chan() }

@@ -88,9 +88,9 @@ func (w *world) String() string {
 	}
 	var listeners []string
 	for _, l := range i.Listeners {
-		text := fmt.Sprintf("listener %s:%d idle %d default %s\n", l.Protocol, l.Port, l.IdleTimeout, groups[l.DefaultServerGroupID])
+		text := fmt.Sprintf("listener %s:%d idle %d default %s%s\n", l.Protocol, l.Port, l.IdleTimeout, groups[l.DefaultServerGroupID], w.tlsText(l))
 		for _, r := range i.RulesOf(l.ListenerID) {
-			text += fmt.Sprintf("  rule %d %s %v -> %s\n", r.Priority, r.Name, r.Conditions, groups[r.Actions[0].ServerGroups[0].ServerGroupID])
+			text += fmt.Sprintf("  rule %d %s %v -> %s %v\n", r.Priority, r.Name, r.Conditions, targetText(r.Actions[0], groups), r.Tags)
 		}
 		listeners = append(listeners, text)
 	}
@@ -108,13 +108,63 @@ func (w *world) String() string {
 	return b.String() + sorted(listeners) + sorted(servers)
 }
 
+func targetText(a cloudsim.Action, groups map[string]string) string {
+	if a.Redirect != nil {
+		return fmt.Sprintf("%+v", *a.Redirect)
+	}
+	return groups[a.ServerGroups[0].ServerGroupID]
+}
+
+// tlsText says how a listener speaks TLS, with certificates by their names.
+func (w *world) tlsText(l cloudsim.Listener) string {
+	if l.Protocol == cloudsim.ProtocolHTTP {
+		return ""
+	}
+	var names []string
+	for _, lc := range l.Certificates {
+		names = append(names, w.certificateName(lc.CertificateID))
+		if lc.IsDefault != (len(names) == 1) {
+			names = append(names, "default in the wrong place")
+		}
+	}
+	return fmt.Sprintf(" %s %v %+v %v", l.SecurityPolicyID, l.HTTP2Enabled, l.QUICConfig, names)
+}
+
+func (w *world) certificateName(id string) string {
+	for _, c := range w.inner.Inventory().Certificates {
+		if c.CertificateID == id {
+			return c.Name
+		}
+	}
+	return "no certificate " + id
+}
+
 // textOf is what world.String must be when a Model is deployed.
-func textOf(m *Model) string {
+func (w *world) textOf(m *Model) string {
 	var listeners, servers []string
 	for _, l := range m.Listeners {
-		text := fmt.Sprintf("listener %s:%d idle %d default %+v\n", l.Protocol, l.Port, l.IdleTimeout, l.Placeholder)
+		if l.secure() && len(l.Certificates) == 0 {
+			continue // it waits
+		}
+		text := fmt.Sprintf("listener %s:%d idle %d default %+v", l.Protocol, l.Port, l.IdleTimeout, l.Placeholder)
+		if l.secure() {
+			var names []string
+			for _, c := range l.Certificates {
+				if c.ID != "" {
+					c.Upload = w.certificateName(c.ID)
+				}
+				names = append(names, c.Upload)
+			}
+			text += fmt.Sprintf(" %s %v %+v %v", l.SecurityPolicyID, l.HTTP2Enabled, l.QUIC, names)
+		}
+		text += "\n"
 		for _, r := range l.Rules {
-			text += fmt.Sprintf("  rule %d %s %v -> %+v\n", r.Priority, r.Name, r.Conditions, r.Backend)
+			target := fmt.Sprintf("%+v", r.Backend)
+			if r.Redirect {
+				target = fmt.Sprintf("%+v", sslRedirect)
+			}
+			namespace, ingress, _ := strings.Cut(r.Ingress, "/")
+			text += fmt.Sprintf("  rule %d %s %v -> %s [{%s %s} {%s %s}]\n", r.Priority, r.Name, r.Conditions, target, tagNamespace, namespace, tagIngress, ingress)
 		}
 		listeners = append(listeners, text)
 	}
@@ -161,7 +211,7 @@ func call[T any](w *watched, name string, do func() (T, error)) (T, error) {
 	w.mu.Lock()
 	before, after := w.before, w.after
 	w.calls++
-	if !strings.HasPrefix(name, "List") {
+	if !strings.HasPrefix(name, "List") && !strings.HasPrefix(name, "Get") {
 		w.writes++
 	}
 	w.mu.Unlock()
@@ -203,6 +253,26 @@ func (w *watched) UpdateLoadBalancerEdition(ctx context.Context, id, edition str
 
 func (w *watched) DeleteLoadBalancer(ctx context.Context, id string) error {
 	return write(w, "DeleteLoadBalancer", func() error { return w.Cloud.DeleteLoadBalancer(ctx, id) })
+}
+
+func (w *watched) GetLoadBalancerAttribute(ctx context.Context, id string) (cloudsim.LoadBalancer, error) {
+	return call(w, "GetLoadBalancerAttribute", func() (cloudsim.LoadBalancer, error) { return w.Cloud.GetLoadBalancerAttribute(ctx, id) })
+}
+
+func (w *watched) TagResources(ctx context.Context, id string, tags []cloudsim.Tag) error {
+	return write(w, "TagResources", func() error { return w.Cloud.TagResources(ctx, id, tags) })
+}
+
+func (w *watched) UnTagResources(ctx context.Context, id string, keys []string) error {
+	return write(w, "UnTagResources", func() error { return w.Cloud.UnTagResources(ctx, id, keys) })
+}
+
+func (w *watched) ListCertificates(ctx context.Context) ([]cloudsim.Certificate, error) {
+	return call(w, "ListCertificates", func() ([]cloudsim.Certificate, error) { return w.Cloud.ListCertificates(ctx) })
+}
+
+func (w *watched) UploadUserCertificate(ctx context.Context, in cloudsim.UploadCertificateInput) (string, error) {
+	return call(w, "UploadUserCertificate", func() (string, error) { return w.Cloud.UploadUserCertificate(ctx, in) })
 }
 
 func (w *watched) ListListeners(ctx context.Context, id string) ([]cloudsim.Listener, error) {

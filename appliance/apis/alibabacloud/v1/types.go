@@ -45,8 +45,11 @@ type AlbConfigSpec struct {
 
 // LoadBalancerSpec describes the ALB instance (ALB-FACTS 2.1).
 type LoadBalancerSpec struct {
-	// ID reuses an existing instance instead of making one.
-	ID string `json:"id,omitempty"`
+	// ID reuses an existing instance instead of making one. ForceOverride takes over its attributes and all its
+	// listeners, ListenerForceOverride the listeners alone; without them both stay as they are.
+	ID                    string `json:"id,omitempty"`
+	ForceOverride         bool   `json:"forceOverride,omitempty"`
+	ListenerForceOverride bool   `json:"listenerForceOverride,omitempty"`
 	// Name is 2 to 128 characters and starts with a letter.
 	Name string `json:"name,omitempty"`
 	// AddressType is Internet (default) or Intranet; fixed at creation.
@@ -84,6 +87,39 @@ type ListenerSpec struct {
 	RequestTimeout *int `json:"requestTimeout,omitempty"`
 
 	XForwardedForConfig XForwardedForConfig `json:"xForwardedForConfig,omitempty"`
+
+	// Certificates of an HTTPS or QUIC listener; they end discovery there. A list that is there and empty is an error.
+	Certificates []Certificate `json:"certificates"`
+	// DefaultCertificate outranks IsDefault and goes together with discovery.
+	DefaultCertificate *DefaultCertificate `json:"defaultCertificate,omitempty"`
+	// CAEnabled asks clients for certificates.
+	CAEnabled bool `json:"caEnabled,omitempty"`
+	// SecurityPolicyID is the TLS policy of an HTTPS listener; default tls_cipher_policy_1_0.
+	SecurityPolicyID string `json:"securityPolicyId,omitempty"`
+	// HTTP2Enabled is true by default; HTTPS only.
+	HTTP2Enabled *bool      `json:"http2Enabled,omitempty"`
+	QUICConfig   QUICConfig `json:"quicConfig,omitempty"`
+}
+
+// Certificate names a certificate of the certificate service: a number, "-" and a region.
+type Certificate struct {
+	CertificateID string `json:"CertificateId,omitempty"`
+	IsDefault     bool   `json:"IsDefault,omitempty"`
+}
+
+// KindCertIdentifier is the kind of a DefaultCertificate that names one of the certificate service.
+const KindCertIdentifier = "CertIdentifier"
+
+// DefaultCertificate is what clients see that name no host.
+type DefaultCertificate struct {
+	Kind          string `json:"kind,omitempty"`
+	CertificateID string `json:"certificateId,omitempty"`
+}
+
+// QUICConfig lets an HTTPS listener tell its clients of a QUIC listener.
+type QUICConfig struct {
+	QUICUpgradeEnabled bool   `json:"quicUpgradeEnabled,omitempty"`
+	QUICListenerID     string `json:"quicListenerId,omitempty"`
 }
 
 // XForwardedForConfig switches the fields that tell a backend about its client.
@@ -110,7 +146,14 @@ type LoadBalancerStatus struct {
 
 // ListenerStatus is one listener that exists.
 type ListenerStatus struct {
-	PortAndProtocol string `json:"portAndProtocol,omitempty"`
+	PortAndProtocol string              `json:"portAndProtocol,omitempty"`
+	Certificates    []CertificateStatus `json:"certificates,omitempty"`
+}
+
+// CertificateStatus is one certificate that a listener shows.
+type CertificateStatus struct {
+	CertificateID string `json:"certificateId,omitempty"`
+	IsDefault     bool   `json:"isDefault"`
 }
 
 // Decode reads an AlbConfig. Names of fields are compared without case, as the managed controller does since v2.14.0;
