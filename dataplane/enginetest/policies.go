@@ -85,6 +85,10 @@ func testReload(f *fixture) {
 			_, _ = io.Copy(p.Conn, p.br)
 			return
 		}
+		if strings.Contains(m.first, "/quick") {
+			p.answer(200, "", "quick")
+			return
+		}
 		got <- m.first
 		<-release
 		p.answer(200, "", "late")
@@ -99,7 +103,9 @@ func testReload(f *fixture) {
 		}
 		return p
 	}
-	idle, busy, old := f.dial("l"), f.dial("l"), open()
+	idle, untouched, busy, old := f.dial("l"), f.dial("l"), f.dial("l"), open()
+	f.want(idle.do("GET", "/quick"), 200)
+	f.wantReason(200, dataplane.ReasonNone)
 	busy.send(request("GET", "/slow"))
 	receive(f.T, got, "the request")
 	f.apply(s) // the same generation: nothing happens
@@ -110,6 +116,10 @@ func testReload(f *fixture) {
 	if rest, ok := idle.ended(); rest != "" || !ok {
 		f.Errorf("the idle connection ended with %q, %v", rest, ok)
 	}
+	if m := untouched.do("GET", "/quick"); m.status() != 200 || m.fields.Get("Connection") != "close" {
+		f.Errorf("a connection that had carried nothing is answered %q with the fields %v", m.first, m.fields)
+	}
+	f.wantReason(200, dataplane.ReasonNone)
 	close(release)
 	m := busy.read(false, "GET")
 	f.want(m, 200, "late")

@@ -308,9 +308,14 @@ func (c *clientConn) leave() {
 	}
 }
 
-// retire is leave with a grace period.
+// retire is leave with a grace period. A connection that has carried nothing yet is not idle, as for nginx: its first
+// request is answered.
 func (c *clientConn) retire(after time.Duration) {
 	c.startGrace(after)
+	if c.fresh() {
+		c.setLeft()
+		return
+	}
 	c.leave()
 }
 

@@ -55,6 +55,13 @@ func (l *life) count() int {
 	return l.requests
 }
 
+// fresh tells whether the connection has carried no request yet.
+func (l *life) fresh() bool {
+	l.lifeMu.Lock()
+	defer l.lifeMu.Unlock()
+	return l.requests == 0
+}
+
 // setLeft notes that the connection is to end once idle.
 func (l *life) setLeft() {
 	l.lifeMu.Lock()
