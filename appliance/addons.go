@@ -183,6 +183,7 @@ func (a *Appliance) uninstallAddon(ctx context.Context, name string) error {
 	}
 	a.addons.stop(name)
 	if name != AddonNGINX {
+		a.alb.Store(nil)
 		return nil
 	}
 	a.nginx.Store(nil)
@@ -250,6 +251,7 @@ func (a *Appliance) startAddon(ctx context.Context, name string, c cluster) erro
 		return err
 	}
 	a.addons.start(name, controller.Run)
+	a.alb.Store(controller)
 	return nil
 }
 

@@ -20,6 +20,8 @@ import (
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
+	"github.com/alb-appliance/appliance/appliance/controllers/alb"
+	"github.com/alb-appliance/appliance/appliance/controllers/certificates"
 	"github.com/alb-appliance/appliance/appliance/controllers/nginx"
 	"github.com/alb-appliance/appliance/appliance/controllers/scheduler"
 	"github.com/alb-appliance/appliance/appliance/controllers/workload"
@@ -53,24 +55,27 @@ var namespaces = []string{"default", "kube-system", "kube-public", "kube-node-le
 
 // Appliance is the whole product, wired. One process may hold several, on different data directories and ranges.
 type Appliance struct {
-	config    Config
-	clock     *cloudsim.Clock
-	dir       *state.Dir
-	authority *authority
-	store     *kv.Store // nil with EtcdServers
-	cloud     *cloudsim.Cloud
-	network   *podnet.Network
-	nodes     []kubelet.Node
-	kubelet   *kubelet.Kubelet
-	addresses *edge.Addresses
-	metrics   *prometheus.Registry
-	engine    *std.Server
-	names     *dns.Server
-	publisher *edge.Publisher
-	listener  net.Listener
-	api       *apiserver.Server
-	addons    *addons
-	nginx     atomic.Pointer[nginx.Controller] // nil while it does not run
+	config       Config
+	clock        *cloudsim.Clock
+	dir          *state.Dir
+	authority    *authority
+	store        *kv.Store // nil with EtcdServers
+	cloud        *cloudsim.Cloud
+	network      *podnet.Network
+	nodes        []kubelet.Node
+	kubelet      *kubelet.Kubelet
+	addresses    *edge.Addresses
+	metrics      *prometheus.Registry
+	engine       *std.Server
+	names        *dns.Server
+	publisher    *edge.Publisher
+	listener     net.Listener
+	api          *apiserver.Server
+	addons       *addons
+	recent       recent
+	nginx        atomic.Pointer[nginx.Controller]        // nil while it does not run
+	alb          atomic.Pointer[alb.Controller]          // the same
+	certificates atomic.Pointer[certificates.Controller] // the same
 
 	closers []func() error // in the order of opening
 }
@@ -147,17 +152,20 @@ func (a *Appliance) openNodes(context.Context) (err error) {
 	if a.nodes, err = nodesOf(a.cloud.Inventory()); err != nil {
 		return err
 	}
-	a.kubelet = kubelet.New(kubelet.Options{Network: a.network, Clock: a.clock, Logger: a.logger("kubelet"), Nodes: a.nodes})
+	a.kubelet = kubelet.New(kubelet.Options{Network: a.network, Clock: a.clock, Logger: a.logger("kubelet"), Nodes: a.nodes, ClusterDNS: clusterDNS, Outside: outside{a}})
 	return nil
 }
 
 // openTraffic makes the data plane, the name server, and the publisher that feeds them.
 func (a *Appliance) openTraffic(context.Context) (err error) {
-	options := std.Options{Clock: a.clock, Logger: a.logger("dataplane"), Metrics: dataplane.NewMetrics(a.metrics)}
+	options := std.Options{Clock: a.clock, Logger: a.logger("dataplane"), Metrics: dataplane.NewMetrics(a.metrics), AccessLog: a.recent.note}
 	if a.config.AccessLog && !a.config.Ephemeral {
 		log := newAccessLog(a.dir.Path(fileAccessLog), a.clock, a.logger("accesslog"))
 		a.onClose(log.Close)
-		options.AccessLog = log.Write
+		options.AccessLog = func(r *dataplane.AccessRecord) {
+			a.recent.note(r)
+			log.Write(r)
+		}
 	}
 	a.engine = std.New(options)
 	if a.names, err = dns.Listen(a.addresses.Socket(a.addresses.DNS().String(), 53), a.logger("dns")); err != nil {
@@ -204,7 +212,10 @@ func (a *Appliance) openAPI(ctx context.Context) (err error) {
 		Certificate: serving.certificate, Key: serving.key, ClientCA: a.authority.pem,
 		ServiceRange: &net.IPNet{IP: serviceRange.Addr().AsSlice(), Mask: net.CIDRMask(serviceRange.Bits(), 32)},
 		Definitions:  [][]byte{albv1.Manifest}, Namespaces: namespaces,
-		Reviews: []apiserver.IngressReview{{Webhook: nginx.ReviewerName, Review: a.reviewNGINX}},
+		Reviews: []apiserver.IngressReview{
+			{Webhook: nginx.ReviewerName, Review: a.reviewNGINX}, {Webhook: alb.ReviewerName, Review: a.reviewALB},
+			{Webhook: certificates.ReviewerName, Review: a.reviewCertificates},
+		},
 		Kubelet: a.kubelet.Handler(), Handlers: map[string]http.Handler{managementPrefix: a.management()},
 		ShutdownTimeout: 2 * time.Second, // HTTP/2 clients get one second to see the GOAWAY
 	})
@@ -241,11 +252,20 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 	}
 	l.start("data plane", a.runEngine)
 	l.start("add-ons", a.addons.run)
+	if err := a.bootDNS(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	if err := a.bootAddons(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	a.publisher.Publish(ctx) // stored listeners serve before anything else is looked at
 	l.start("publisher", a.publisher.Run)
+	issuing, err := a.newCertificates()
+	if err != nil {
+		return err
+	}
+	a.certificates.Store(issuing)
+	l.start("certificates controller", issuing.Run)
 	l.start("scheduler", func(ctx context.Context) error {
 		return scheduler.Run(ctx, scheduler.Options{Client: client, Clock: a.clock, Logger: a.logger("scheduler")})
 	})
@@ -258,6 +278,14 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 // reviewNGINX is the controller's webhook; before the controller runs nothing is reviewed.
 func (a *Appliance) reviewNGINX(ing *networkingv1.Ingress) ([]string, error) {
 	if c := a.nginx.Load(); c != nil {
+		return c.Review(ing)
+	}
+	return nil, nil
+}
+
+// reviewALB is the webhook of the ALB Ingress Controller, while that is installed.
+func (a *Appliance) reviewALB(ing *networkingv1.Ingress) ([]string, error) {
+	if c := a.alb.Load(); c != nil {
 		return c.Review(ing)
 	}
 	return nil, nil

@@ -41,7 +41,7 @@ type ALBCreation struct {
 	VSwitchIDs  []string `json:"vSwitchIds"`
 }
 
-func (a *Appliance) certificates() []CertificateView {
+func (a *Appliance) certificateList() []CertificateView {
 	i := a.cloud.Inventory()
 	all := []CertificateView{}
 	for _, c := range i.Certificates {

@@ -5,10 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"time"
 
 	"github.com/alb-appliance/appliance/appliance/controllers/alb"
+	"github.com/alb-appliance/appliance/appliance/controllers/certificates"
 	"github.com/alb-appliance/appliance/appliance/edge"
 	"github.com/alb-appliance/appliance/cloudsim"
 )
@@ -35,12 +37,21 @@ type Config struct {
 	CloudDelays cloudsim.Delays
 	// EtcdServers store the objects instead of the embedded store, when given.
 	EtcdServers []string
+	// ACMEDirectories are issuers of certificates beside the internal CA.
+	ACMEDirectories []ACMEDirectory
+	// ACMERoots is a file of CAs, PEM, to trust as ACME directories; empty for the system's.
+	ACMERoots string
+	// ACMEChallenges are the ways in which control of a host may be proved.
+	ACMEChallenges []string
 	// ShutdownGrace bounds how long requests and pods in flight may take at the end.
 	ShutdownGrace time.Duration
 	// AccessLog writes a line of JSON for each request into the data directory, unless the appliance is ephemeral.
 	AccessLog bool
 	Logger    *slog.Logger
 }
+
+// ACMEDirectory is an ACME server and the issuer's name under which Ingresses ask for it.
+type ACMEDirectory struct{ Name, URL string }
 
 // ALBOption is the choice that the console offers when the add-on is installed (seed, step 1).
 type ALBOption string
@@ -57,7 +68,8 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:6443", VIPRange: netip.MustParsePrefix("127.77.0.0/16"), AddressMode: edge.ModeAuto,
 		Region: "cn-wulanchabu", NetworkPlugin: alb.Terway, ALB: ALBNew, CloudDelays: cloudsim.DelaysNone,
-		ShutdownGrace: 5 * time.Second, AccessLog: true, Logger: slog.New(slog.DiscardHandler),
+		ACMEChallenges: []string{certificates.ChallengeHTTP, certificates.ChallengeTLS, certificates.ChallengeDNS},
+		ShutdownGrace:  5 * time.Second, AccessLog: true, Logger: slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -79,6 +91,9 @@ func (c *Config) Validate() error {
 	if c.Ephemeral && len(c.EtcdServers) > 0 {
 		return fmt.Errorf("--ephemeral and --etcd-servers exclude each other; leave one away")
 	}
+	if err := c.validateACME(); err != nil {
+		return err
+	}
 	if err := c.ALB.validate(); err != nil {
 		return err
 	}
@@ -92,6 +107,26 @@ func (c *Config) Validate() error {
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {
 			return fmt.Errorf("%s %s: it must be one of %v", choice.flag, choice.value, choice.allowed)
+		}
+	}
+	return nil
+}
+
+// validateACME refuses directories that cannot be asked and names that are taken.
+func (c *Config) validateACME() error {
+	seen := map[string]bool{issuerInternal: true}
+	for _, d := range c.ACMEDirectories {
+		if u, err := url.Parse(d.URL); err != nil || u.Scheme != "https" || u.Host == "" {
+			return fmt.Errorf("--acme-directory %s: %q is not a URL of https; give one such as https://acme-v02.api.letsencrypt.org/directory", d.Name, d.URL)
+		}
+		if seen[d.Name] {
+			return fmt.Errorf("--acme-directory: there are two issuers of the name %s; give each its own as NAME=URL", d.Name)
+		}
+		seen[d.Name] = true
+	}
+	for _, kind := range c.ACMEChallenges {
+		if !slices.Contains([]string{certificates.ChallengeHTTP, certificates.ChallengeTLS, certificates.ChallengeDNS}, kind) {
+			return fmt.Errorf("--acme-challenge %s: it must be one of http-01, tls-alpn-01, dns-01", kind)
 		}
 	}
 	return nil

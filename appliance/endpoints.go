@@ -35,6 +35,8 @@ type Zone struct {
 
 // Listener is a port of a load balancer and where it is bound on this machine.
 type Listener struct {
+	// ID is the cloud's, "lsn-…"; empty for NGINX, which is no cloud resource.
+	ID       string   `json:"id,omitempty"`
 	Protocol string   `json:"protocol"`
 	Port     int      `json:"port"`
 	Sockets  []string `json:"sockets"`
@@ -93,7 +95,7 @@ func albName(lb *cloudsim.LoadBalancer) string {
 }
 
 func listenerView(l *cloudsim.Listener, status map[string]dataplane.ListenerStatus) Listener {
-	view := Listener{Protocol: l.Protocol, Port: l.Port, Sockets: []string{}}
+	view := Listener{ID: l.ListenerID, Protocol: l.Protocol, Port: l.Port, Sockets: []string{}}
 	s, served := status[l.ListenerID]
 	if !served {
 		view.Error = "not serving yet: the listener is " + string(l.Status)

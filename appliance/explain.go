@@ -42,6 +42,8 @@ type Explanation struct {
 	Status      int                   `json:"status"` // 0: what the server answers
 	Reason      string                `json:"reason"`
 	Outcome     string                `json:"outcome"`
+	// Recent are the last requests like this one that their server did not simply answer.
+	Recent []ExplainedOutcome `json:"recent"`
 }
 
 // ExplainedCertificate is the certificate that a client is shown.
@@ -81,16 +83,18 @@ func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
 		return nil, badRequest{err}
 	}
 	e := &Explanation{
-		Request: request.Method + " " + ask.URL, LoadBalancer: way.name, ID: way.id, Rules: []ExplainedRule{}, Servers: []ExplainedServer{},
+		Request: request.Method + " " + ask.URL, LoadBalancer: way.name, ID: way.id, Rules: []ExplainedRule{}, Servers: []ExplainedServer{}, Recent: []ExplainedOutcome{},
 	}
 	program := a.program()
 	protocol := strings.ToUpper(request.Scheme)
 	id, state := way.listener(protocol, port)
 	if id == "" {
-		e.otherProtocol(way, protocol, port)
+		id = e.otherProtocol(way, protocol, port)
+		e.Recent = a.recent.of(id, hostOnly(request.Authority), request.Path)
 		return e, nil
 	}
 	e.Listener = fmt.Sprintf("%s:%d %s", protocol, port, id)
+	e.Recent = a.recent.of(id, hostOnly(request.Authority), request.Path)
 	if _, served := program.Listener(id); !served {
 		e.Reason, e.Outcome = "not_serving", "connection refused: the listener is "+state
 		return e, nil
@@ -104,8 +108,9 @@ func (a *Appliance) explain(ask ExplainRequest) (*Explanation, error) {
 	return e, nil
 }
 
-// otherProtocol says what a client meets on a port where nobody speaks its protocol.
-func (e *Explanation) otherProtocol(way *way, protocol string, port int) {
+// otherProtocol says what a client meets on a port where nobody speaks its protocol, and gives the listener that does
+// speak there.
+func (e *Explanation) otherProtocol(way *way, protocol string, port int) string {
 	other := cloudsim.ProtocolHTTPS
 	if protocol == cloudsim.ProtocolHTTPS {
 		other = cloudsim.ProtocolHTTP
@@ -123,6 +128,7 @@ func (e *Explanation) otherProtocol(way *way, protocol string, port int) {
 		e.Listener, e.Reason = fmt.Sprintf("%s:%d %s", other, port, id), "no_tls"
 		e.Outcome = fmt.Sprintf("the TLS handshake fails: the listener on port %d speaks plain HTTP%s", port, way.mend)
 	}
+	return id
 }
 
 // handshake describes the certificate that a client is shown and tells whether the handshake gets that far. A listener

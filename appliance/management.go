@@ -43,7 +43,7 @@ func (a *Appliance) management() http.Handler {
 	get("cloud/zones", func() any { return a.cloud.DescribeZones() })
 	get("cloud/vswitches", func() any { return a.cloud.Inventory().VSwitches })
 	get("cloud/albs", func() any { return a.cloud.Inventory().LoadBalancers })
-	get("cloud/certificates", func() any { return a.certificates() })
+	get("cloud/certificates", func() any { return a.certificateList() })
 	get("cloud/clock", func() any { return a.clockView() })
 	post(mux, "cloud/clock", func(_ context.Context, ask Advance) (Clock, error) { return a.advance(ask) })
 	post(mux, "cloud/albs/create", a.createALB)

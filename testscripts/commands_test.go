@@ -2,6 +2,7 @@ package testscripts
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -85,7 +86,7 @@ func environment(ts *testscript.TestScript) []string {
 }
 
 // curl does a request as curl does, with names from the appliance's name server and the sockets of its endpoints.
-// It knows -s -i -k -H -X -d -o -w --cacert --http2, and of -w only %{http_code}.
+// It knows -s -i -k -H -X -d -o -w --cacert --http2 --http3, and of -w only %{http_code}.
 func curl(ts *testscript.TestScript, neg bool, args []string) {
 	out, err := curlOutput(ts, args)
 	_, _ = io.WriteString(ts.Stdout(), out)
@@ -115,6 +116,7 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 	insecure := flags.Bool("k", false, "take any certificate")
 	roots := flags.String("cacert", "", "file of certificates to trust")
 	http2 := flags.Bool("http2", false, "offer HTTP/2")
+	quic := flags.Bool("http3", false, "speak HTTP/3")
 	flags.Bool("s", false, "silent")
 	var target string
 	for len(args) > 0 { // flags may follow the URL
@@ -137,9 +139,17 @@ func curlOutput(ts *testscript.TestScript, args []string) (string, error) {
 		}
 		request.Header.Add(name, strings.TrimSpace(value))
 	}
+	transport := http.RoundTripper(&http.Transport{
+		DialContext: dialer(ts), DisableKeepAlives: true, TLSClientConfig: tlsConfig(ts, *insecure, *roots), ForceAttemptHTTP2: *http2,
+	})
+	if *quic {
+		http3 := http3Transport(ts, tlsConfig(ts, *insecure, *roots))
+		defer http3.Close()
+		transport = http3
+	}
 	client := http.Client{
 		Timeout:       10 * time.Minute,
-		Transport:     &http.Transport{DialContext: dialer(ts), DisableKeepAlives: true, TLSClientConfig: tlsConfig(ts, *insecure, *roots), ForceAttemptHTTP2: *http2},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	if sent := processOf(ts).sent; sent != nil {
@@ -199,23 +209,29 @@ func dialer(ts *testscript.TestScript) func(context.Context, string, string) (ne
 		if err != nil {
 			return nil, err
 		}
-		var view appliance.Endpoints
-		if err := query(ts, &view, "endpoints", "-o", "json"); err != nil {
-			return nil, err
-		}
-		addresses := []string{host}
-		if net.ParseIP(host) == nil {
-			if addresses, err = lookup(ts, host); err != nil {
-				return nil, err
-			}
-		}
-		socket, err := socketOf(&view, addresses[0], port)
+		socket, err := socketFor(ts, host, port)
 		if err != nil {
 			return nil, err
 		}
 		var d net.Dialer
 		return d.DialContext(ctx, network, socket)
 	}
+}
+
+// socketFor finds the socket behind a name or address and a port.
+func socketFor(ts *testscript.TestScript, host, port string) (string, error) {
+	var view appliance.Endpoints
+	if err := query(ts, &view, "endpoints", "-o", "json"); err != nil {
+		return "", err
+	}
+	addresses := []string{host}
+	if net.ParseIP(host) == nil {
+		var err error
+		if addresses, err = lookup(ts, host); err != nil {
+			return "", err
+		}
+	}
+	return socketOf(&view, addresses[0], port)
 }
 
 // socketOf finds the socket of an address and port; where sockets share one address, their order tells the zone.
@@ -296,14 +312,18 @@ func load(ts *testscript.TestScript, neg bool, args []string) {
 	target, err := url.Parse(args[2])
 	ts.Check(err)
 	dial := dialer(ts)
-	first, err := dial(context.Background(), "tcp", net.JoinHostPort(target.Hostname(), "80"))
+	first, err := dial(context.Background(), "tcp", net.JoinHostPort(target.Hostname(), cmp.Or(target.Port(), map[string]string{"http": "80", "https": "443"}[target.Scheme])))
 	ts.Check(err)
 	socket := first.RemoteAddr().String()
 	ts.Check(first.Close())
-	client := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, network, socket)
-	}}}
+	client := http.Client{Transport: &http.Transport{
+		// Whether the certificate is good is another command's question.
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, network, socket)
+		},
+	}}
 	defer client.CloseIdleConnections()
 	end, bad := make(chan struct{}), make(chan string, 1)
 	var asked sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -44,14 +45,16 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			second := 100 + ranges.Add(1)
-			p := &process{mode: mode, vips: fmt.Sprintf("127.%d.0.0/16", second), data: filepath.Join(e.WorkDir, "data")}
+			// Of this process, for two may test at a time.
+			prefix := fmt.Sprintf("127.%d.%d.", 100+os.Getpid()%150, ranges.Add(1))
+			p := &process{mode: mode, vips: prefix + "0/24", data: filepath.Join(e.WorkDir, "data")}
 			e.Values[processKey{}] = p
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("DATA", p.data)
 			e.Setenv("VIPS", p.vips)
-			e.Setenv("VIP", fmt.Sprintf("127.%d.0.2", second))
+			e.Setenv("VIP", prefix+"2")
 			e.Setenv("MODE", mode)
+			e.Setenv("LONG", strings.Repeat("long", 33<<8)) // 33 KiB
 			e.Setenv("KUBECONFIG", filepath.Join(p.data, "kubeconfig"))
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
 			e.Defer(p.end)
@@ -67,7 +70,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"serve": serve, "stop": stop, "kill9": kill9, "curl": curl, "await": await, "load": load, "resolve": resolve,
 			"endpoint": endpoint, "later": later, "ws": ws, "wsidle": wsidle, "hold": hold, "release": release,
-			"selfsigned": selfsigned, "capture": capture, "expand": expand,
+			"selfsigned": selfsigned, "capture": capture, "expand": expand, "pebble": pebble, "browser": browser, "raw": raw,
 		},
 		Deadline: time.Now().Add(5 * time.Minute),
 	})

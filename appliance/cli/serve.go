@@ -21,6 +21,9 @@ type serveCommand struct {
 	ALB           string   `name:"alb" help:"What the ALB Ingress Controller makes when it is first installed: new, new-intranet, none or existing=ID (default: ${default})." default:"new" placeholder:"OPTION"`
 	AddressMode   string   `help:"How addresses become sockets: native binds the real ports, ports binds high ones, auto takes native where permitted." default:"auto" enum:"auto,native,ports"`
 	CloudDelays   string   `help:"How long cloud jobs take: none or real." default:"none" enum:"none,real"`
+	ACMEDirectory []string `name:"acme-directory" help:"ACME servers beside the internal CA, each an issuer of its name (a URL alone: acme); the first is the default." placeholder:"[NAME=]URL"`
+	ACMECA        string   `name:"acme-ca" help:"File of the CAs to trust as ACME servers, PEM (default: the system's)." placeholder:"FILE" type:"path"`
+	ACMEChallenge []string `name:"acme-challenge" help:"Ways to prove control of a host to an ACME server (default: ${default})." default:"http-01,tls-alpn-01,dns-01" placeholder:"LIST"`
 	EtcdServers   []string `help:"Store objects in these etcd servers instead of the embedded store." placeholder:"URLS"`
 	Ephemeral     bool     `help:"Keep objects and cloud in memory only."`
 	NoAccessLog   bool     `help:"Write no access log."`
@@ -83,6 +86,11 @@ func (c *serveCommand) config(g *grammar) (appliance.Config, error) {
 	config.AddressMode = edge.Mode(c.AddressMode)
 	config.CloudDelays = cloudsim.Delays(c.CloudDelays)
 	config.EtcdServers = c.EtcdServers
+	for _, text := range c.ACMEDirectory {
+		config.ACMEDirectories = append(config.ACMEDirectories, appliance.ParseACMEDirectory(text))
+	}
+	config.ACMERoots = c.ACMECA
+	config.ACMEChallenges = c.ACMEChallenge
 	config.Ephemeral = c.Ephemeral
 	config.AccessLog = !c.NoAccessLog
 	return config, config.Validate()

@@ -222,4 +222,11 @@ func printExplanation(w io.Writer, e *appliance.Explanation) {
 		fmt.Fprintf(w, "  %s  %s\n", server.Address, notes)
 	}
 	table(w, []string{"outcome", e.Outcome})
+	for _, o := range e.Recent {
+		fmt.Fprintf(w, "  %s  %s: %d %s, %s", o.Time.Format(time.TimeOnly), o.Request, o.Status, o.Reason, o.Why)
+		if o.Server != "" {
+			fmt.Fprintf(w, " (%s)", o.Server)
+		}
+		fmt.Fprintln(w)
+	}
 }
