@@ -2,15 +2,19 @@ package cli
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/smallstep/truststore"
 
 	"github.com/alb-appliance/appliance/appliance"
 	"github.com/alb-appliance/appliance/appliance/edge"
@@ -46,7 +50,7 @@ func (c *doctorCommand) Run(s *streams, g *grammar) error {
 	var names appliance.Names
 	runs := g.ask("names", nil, &names)
 	findings := []finding{
-		dataDirectory(g, runs), apiPort(c.Listen, runs), addresses(pool), lowPorts(pool), resolution(&names, runs), trust(),
+		dataDirectory(g, runs), apiPort(c.Listen, runs), addresses(pool), lowPorts(pool), resolution(&names, runs), trust(g),
 	}
 	return c.print(s, findings, func(w io.Writer) {
 		for _, f := range findings {
@@ -156,10 +160,23 @@ func resolution(names *appliance.Names, runs error) finding {
 	return f
 }
 
-// trust tells whose certificates are served: none of this version's own that a browser would have to trust.
-func trust() finding {
-	return finding{
-		Subject: "trust", OK: true,
-		What: "kubectl trusts the internal CA through the kubeconfig; NGINX Ingress serves the certificates of TLS Secrets, else its own fake one",
+// trust tells whether programs of this machine trust what the internal CA signs.
+func trust(g *grammar) finding {
+	f := finding{Subject: "trust"}
+	file := filepath.Join(g.DataDir, "ca.crt")
+	ca, err := truststore.ReadCertificate(file)
+	if errors.Is(err, os.ErrNotExist) {
+		f.OK, f.What = true, "the internal CA will be made by the first `appliance serve`"
+		return f
 	}
+	if err == nil {
+		_, err = ca.Verify(x509.VerifyOptions{KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	}
+	if err == nil {
+		f.OK, f.What = true, "this machine trusts the internal CA"
+		return f
+	}
+	f.What = "this machine does not trust the internal CA " + file
+	f.Mend = "curl --cacert " + file + ", or `appliance trust install`"
+	return f
 }
