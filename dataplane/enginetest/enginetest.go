@@ -57,7 +57,7 @@ func Run(t *testing.T, newEngine NewEngine) {
 		{"responseFields", testResponseFields}, {"rewrite", testRewrite}, {"bodyLimit", testBodyLimit},
 		{"reload", testReload}, {"noReload", testNoReload}, {"tunnelTimers", testTunnelTimers}, {"handshakeLate", testHandshakeLate},
 		{"tls", testTLS}, {"sni", testSNI}, {"fakeCertificate", testFakeCertificate}, {"renewal", testRenewal},
-		{"challenge", testChallenge},
+		{"challenge", testChallenge}, {"reloadInHandshake", testReloadInHandshake},
 		{"tlsPolicy", testTLSPolicy}, {"plainHTTP", testPlainHTTP}, {"slowHandshake", testSlowHandshake},
 		{"badCertificates", testBadCertificates}, {"tlsHandover", testTLSHandover}, {"secureTunnel", testSecureTunnel},
 		{"http2", testHTTP2}, {"http2Off", testHTTP2Off}, {"http2Trailers", testTrailers}, {"http2Streams", testStreams},

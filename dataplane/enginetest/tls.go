@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bufio"
 	"crypto/tls"
 	"strings"
 	"time"
@@ -127,6 +128,22 @@ func testChallenge(f *fixture) {
 			f.Errorf("%s: others are shown %q", class, got)
 		}
 	}
+}
+
+// testReloadInHandshake: a connection that is shaking hands while the listener is reloaded is answered once.
+func testReloadInHandshake(f *fixture) {
+	s := f.https(dataplane.ClassNGINX, newBackend(f.T, echo))
+	s.Listeners[0].CutAfter = 240 * time.Second
+	f.apply(s)
+	raw := f.dial("l")
+	conn := tls.Client(raw.Conn, clientTLS("http/1.1"))
+	f.Cleanup(func() { conn.Close() })
+	f.apply(reloaded(s, 1)) // the engine has taken the connection in, or will
+	if err := conn.Handshake(); err != nil {
+		f.Fatal(err)
+	}
+	m := (&peer{conn, bufio.NewReader(conn)}).do("GET", "/x")
+	f.want(m, 200)
 }
 
 // testTLSPolicy: the policy decides on versions (ALB-FACTS 2.2).

@@ -98,10 +98,11 @@ func (c *clientConn) changed(state http.ConnState) {
 	}
 }
 
-// wait begins the wait for the next request; on a connection that is to end there is none.
+// wait begins the wait for the next request; on a connection that is to end there is none, but for the first request of
+// one that was there before a reload.
 func (c *clientConn) wait() {
 	c.enter(phaseIdle)
-	if c.leaving() {
+	if c.leaving() && (!c.fresh() || c.sock.isDraining()) {
 		c.closeIdle(c.h2)
 		return
 	}
