@@ -68,8 +68,12 @@ func New(o Options) (*Controller, error) {
 		return nil, fmt.Errorf("make client of the NGINX controller: %w", err)
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
+	listers, err := newListers(factory)
+	if err != nil {
+		return nil, err
+	}
 	c := &Controller{
-		options: o, client: client, factory: factory, listers: newListers(factory),
+		options: o, client: client, factory: factory, listers: listers,
 		wake: make(chan struct{}, 1), told: map[types.UID]string{},
 	}
 	c.events, c.stopSink = recorder.New(client, eventSource)

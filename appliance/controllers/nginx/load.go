@@ -28,9 +28,23 @@ type listers struct {
 	services  corelisters.ServiceLister
 	slices    discoverylisters.EndpointSliceLister
 	secrets   corelisters.SecretLister
+	byPath    cache.Indexer // Ingresses, by indexPath
 }
 
-func newListers(f informers.SharedInformerFactory) listers {
+// indexPath finds Ingresses by their paths: a review is not to look at all of them.
+const indexPath = "path"
+
+func newListers(f informers.SharedInformerFactory) (listers, error) {
+	err := f.Networking().V1().Ingresses().Informer().AddIndexers(cache.Indexers{indexPath: func(o any) ([]string, error) {
+		var keys []string
+		for _, p := range pathsOf(o.(*networkingv1.Ingress)) {
+			keys = append(keys, p.String())
+		}
+		return keys, nil
+	}})
+	if err != nil {
+		return listers{}, fmt.Errorf("index ingresses: %w", err)
+	}
 	networking, core, slices := f.Networking().V1(), f.Core().V1(), f.Discovery().V1().EndpointSlices()
 	return listers{
 		informers: []cache.SharedIndexInformer{
@@ -39,7 +53,23 @@ func newListers(f informers.SharedInformerFactory) listers {
 		},
 		ingresses: networking.Ingresses().Lister(), classes: networking.IngressClasses().Lister(),
 		services: core.Services().Lister(), slices: slices.Lister(), secrets: core.Secrets().Lister(),
+		byPath: networking.Ingresses().Informer().GetIndexer(),
+	}, nil
+}
+
+// withPath gives the Ingresses of the class that have a path.
+func (l listers) withPath(p hostPath) []*networkingv1.Ingress {
+	found, err := l.byPath.ByIndex(indexPath, p.String())
+	if err != nil {
+		return nil // there is such an index
 	}
+	var all []*networkingv1.Ingress
+	for _, o := range found {
+		if ing := o.(*networkingv1.Ingress); ing.DeletionTimestamp == nil && l.ours(ing) {
+			all = append(all, ing)
+		}
+	}
+	return all
 }
 
 // load reads the Ingresses of the class and all that they may refer to.

@@ -19,16 +19,11 @@ func (c *Controller) Review(ing *networkingv1.Ingress) (warnings []string, refus
 	if !c.listers.ours(ing) {
 		return nil, nil
 	}
-	warnings = Unsupported(ing)
-	others, err := c.listers.load()
-	if err != nil {
-		return warnings, err
-	}
-	return warnings, review(ing, others.Ingresses)
+	return Unsupported(ing), review(ing, c.listers.withPath)
 }
 
-// review refuses in the webhook's order: paths, annotations, overlaps.
-func review(ing *networkingv1.Ingress, others []*networkingv1.Ingress) error {
+// review refuses in the webhook's order: paths, annotations, overlaps. others gives the Ingresses that have a path.
+func review(ing *networkingv1.Ingress, others func(hostPath) []*networkingv1.Ingress) error {
 	paths := pathsOf(ing)
 	for _, p := range paths {
 		if p.kind != networkingv1.PathTypeImplementationSpecific && !plainPath.MatchString(p.path) {
@@ -39,14 +34,9 @@ func review(ing *networkingv1.Ingress, others []*networkingv1.Ingress) error {
 		return err
 	}
 	for _, p := range paths {
-		for _, other := range others {
-			if other.Namespace == ing.Namespace && other.Name == ing.Name {
-				continue
-			}
-			for _, o := range pathsOf(other) {
-				if o == p {
-					return fmt.Errorf("host %q and path %q is already defined in ingress %s", p.host, p.path, key(other))
-				}
+		for _, other := range others(p) {
+			if other.Namespace != ing.Namespace || other.Name != ing.Name {
+				return fmt.Errorf("host %q and path %q is already defined in ingress %s", p.host, p.path, key(other))
 			}
 		}
 	}
@@ -57,6 +47,9 @@ type hostPath struct {
 	host, path string
 	kind       networkingv1.PathType
 }
+
+// String is the path's key in the informer's index.
+func (p hostPath) String() string { return p.host + "\x00" + p.path + "\x00" + string(p.kind) }
 
 func pathsOf(ing *networkingv1.Ingress) []hostPath {
 	var all []hostPath

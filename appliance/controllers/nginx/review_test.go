@@ -23,7 +23,12 @@ func TestReview(t *testing.T) {
 		prefix = networkingv1.PathTypePrefix
 		impl   = networkingv1.PathTypeImplementationSpecific
 	)
-	others := []*networkingv1.Ingress{ingress("old", "a.com", "/taken", prefix, nil)}
+	others := func(p hostPath) []*networkingv1.Ingress {
+		if p == (hostPath{"a.com", "/taken", prefix}) {
+			return []*networkingv1.Ingress{ingress("old", "a.com", "/taken", prefix, nil)}
+		}
+		return nil
+	}
 	for _, row := range []struct {
 		ing  *networkingv1.Ingress
 		want string
