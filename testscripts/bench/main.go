@@ -24,21 +24,20 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 func main() {
 	binary := flag.String("binary", "bin/appliance", "the program to measure")
 	starts := flag.Int("starts", 10, "how many starts of each kind")
-	ingresses := flag.Int("ingresses", 100, "how many Ingresses")
+	rounds := flag.Int("ingresses", 100, "how many Ingresses are timed")
 	flag.Parse()
-	if err := run(*binary, *starts, *ingresses); err != nil {
+	if err := run(*binary, *starts, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(binary string, starts, ingresses int) error {
+func run(binary string, starts, rounds int) error {
 	fmt.Printf("%s/%s, %d cores, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	dir, err := os.MkdirTemp("", "appliance-bench-")
 	if err != nil {
@@ -48,7 +47,13 @@ func run(binary string, starts, ingresses int) error {
 	if err := measureStarts(binary, dir, starts); err != nil {
 		return err
 	}
-	return measureIngresses(binary, filepath.Join(dir, "ingresses"), ingresses)
+	if err := measureIngresses(binary, filepath.Join(dir, "ingresses"), rounds); err != nil {
+		return err
+	}
+	if err := measureAPI(binary, filepath.Join(dir, "api")); err != nil {
+		return err
+	}
+	return measureFull(binary, filepath.Join(dir, "full"), starts)
 }
 
 // started is a running appliance.
@@ -171,12 +176,7 @@ func measureIngresses(binary, data string, n int) error {
 		return err
 	}
 	defer s.stop()
-	config, err := clientcmd.BuildConfigFromFlags("", filepath.Join(data, "kubeconfig"))
-	if err != nil {
-		return err
-	}
-	config.QPS = -1
-	client, err := kubernetes.NewForConfig(config)
+	client, err := clientOf(data)
 	if err != nil {
 		return err
 	}
