@@ -19,7 +19,6 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	networkinglisters "k8s.io/client-go/listers/networking/v1"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -69,7 +68,6 @@ type Controller struct {
 	client    kubernetes.Interface
 	factory   informers.SharedInformerFactory
 	ingresses networkinglisters.IngressLister
-	secrets   corelisters.SecretLister
 	queue     workqueue.TypedRateLimitingInterface[secretKey]
 	events    record.EventRecorder
 	stopSink  func()
@@ -89,15 +87,26 @@ func New(o Options) (*Controller, error) {
 		options: o, client: client, factory: factory, queue: clockqueue.New[secretKey](o.Clock, minBackoff, maxBackoff),
 		ingresses: factory.Networking().V1().Ingresses().Lister(),
 	}
-	// Only Secrets of the type that certificates have are kept in memory.
+	// It is for knowing when to look; of each Secret only the name is kept.
 	secrets := factory.InformerFor(&corev1.Secret{}, func(client kubernetes.Interface, resync time.Duration) cache.SharedIndexInformer {
 		return cache.NewSharedIndexInformer(cache.NewFilteredListWatchFromClient(client.CoreV1().RESTClient(), "secrets", metav1.NamespaceAll, func(o *metav1.ListOptions) {
 			o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS)).String()
 		}), &corev1.Secret{}, resync, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
 	})
-	c.secrets = corelisters.NewSecretLister(secrets.GetIndexer())
+	if err := secrets.SetTransform(nameOnly); err != nil {
+		return nil, fmt.Errorf("watch objects of the certificates controller: %w", err)
+	}
 	c.events, c.stopSink = recorder.New(client, eventSource)
 	return c, c.watch(secrets)
+}
+
+// nameOnly keeps nothing of a Secret but what it is called and its version.
+func nameOnly(o any) (any, error) {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return o, nil
+	}
+	return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name, UID: s.UID, ResourceVersion: s.ResourceVersion}}, nil
 }
 
 func (c *Controller) watch(secrets cache.SharedIndexInformer) error {

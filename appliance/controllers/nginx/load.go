@@ -45,6 +45,9 @@ func newListers(f informers.SharedInformerFactory) (listers, error) {
 	if err != nil {
 		return listers{}, fmt.Errorf("index ingresses: %w", err)
 	}
+	if err := f.Core().V1().Secrets().Informer().SetTransform(trimSecret); err != nil {
+		return listers{}, fmt.Errorf("watch secrets: %w", err)
+	}
 	networking, core, slices := f.Networking().V1(), f.Core().V1(), f.Discovery().V1().EndpointSlices()
 	return listers{
 		informers: []cache.SharedIndexInformer{
@@ -55,6 +58,22 @@ func newListers(f informers.SharedInformerFactory) (listers, error) {
 		services: core.Services().Lister(), slices: slices.Lister(), secrets: core.Secrets().Lister(),
 		byPath: networking.Ingresses().Informer().GetIndexer(),
 	}, nil
+}
+
+// trimSecret keeps of a Secret what certificates need: the informer sees those of everybody.
+func trimSecret(o any) (any, error) {
+	s, ok := o.(*corev1.Secret)
+	if !ok {
+		return o, nil
+	}
+	kept := &corev1.Secret{Type: s.Type, Data: map[string][]byte{}}
+	kept.Name, kept.Namespace, kept.UID, kept.ResourceVersion = s.Name, s.Namespace, s.UID, s.ResourceVersion
+	for _, k := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+		if v, ok := s.Data[k]; ok {
+			kept.Data[k] = v
+		}
+	}
+	return kept, nil
 }
 
 // withPath gives the Ingresses of the class that have a path.
