@@ -119,6 +119,13 @@ func (c *Cloud) commit(ctx context.Context, changes ...change) error {
 	return nil
 }
 
+// Hold calls f while nothing changes in the cloud: calls that would change something wait until it returns.
+func (c *Cloud) Hold(f func() error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return f()
+}
+
 // watchers are the channels of Watch.
 type watchers struct {
 	mu  sync.Mutex

@@ -77,7 +77,7 @@ func (b *batch) put(name string, value []byte, leaseID int64) *mvccpb.KeyValue {
 	if prev != nil {
 		kv.CreateRevision, kv.Version = prev.CreateRevision, prev.Version+1
 	}
-	b.record(name, &clientv3.Event{Type: mvccpb.PUT, Kv: kv, PrevKv: prev})
+	b.record(name, prev, &clientv3.Event{Type: mvccpb.PUT, Kv: kv})
 	return prev
 }
 
@@ -85,27 +85,30 @@ func (b *batch) put(name string, value []byte, leaseID int64) *mvccpb.KeyValue {
 func (b *batch) delete(name string, prev *mvccpb.KeyValue) {
 	b.touch()
 	tombstone := &mvccpb.KeyValue{Key: prev.Key, ModRevision: b.revision}
-	b.record(name, &clientv3.Event{Type: mvccpb.DELETE, Kv: tombstone, PrevKv: prev})
+	b.record(name, prev, &clientv3.Event{Type: mvccpb.DELETE, Kv: tombstone})
 }
 
-func (b *batch) record(name string, e *clientv3.Event) {
+// record adds an event to the key's history and to everybody's; prev is what the key was a moment ago. What a watch is
+// told is the version before this revision: a txn may put a key and delete it.
+func (b *batch) record(name string, prev *mvccpb.KeyValue, e *clientv3.Event) {
 	next := &key{name: name}
 	if k, ok := b.keys.Get(next); ok {
 		next.name, next.versions = k.name, k.versions
+		e.PrevKv = k.at(b.revision - 1)
 	}
 	next.versions = append(next.versions, e.Kv)
 	b.keys.ReplaceOrInsert(next)
-	b.attach(next.name, e)
+	b.attach(next.name, prev, e.Kv)
 	b.history = append(b.history, e)
 	b.historyBytes += cost(e)
 	b.changes.keys[next.name] = struct{}{}
 }
 
 // attach keeps the leases' keys in step with a change of a key.
-func (b *batch) attach(name string, e *clientv3.Event) {
-	before, after := int64(0), e.Kv.Lease
-	if e.PrevKv != nil {
-		before = e.PrevKv.Lease
+func (b *batch) attach(name string, prev, now *mvccpb.KeyValue) {
+	before, after := int64(0), now.Lease
+	if prev != nil {
+		before = prev.Lease
 	}
 	if before == after {
 		return

@@ -130,8 +130,8 @@ func (s settled) Create(ctx context.Context, key string, obj, out runtime.Object
 	return fmt.Errorf("the cache has not seen %s", key)
 }
 
-// TestUpstreamCacher runs what upstream runs through its watch cache, but for
-// WatchFromZero, which reaches into the cache's private parts.
+// TestUpstreamCacher runs what upstream runs through its watch cache, but for WatchFromZero, which needs the cache's
+// private parts: without them it depends on how fast the cache is.
 func TestUpstreamCacher(t *testing.T) {
 	ignored := func(context.Context, *testing.T, string) {}
 	uncounted := func(*testing.T, uint64, uint64) {}

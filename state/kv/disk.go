@@ -17,8 +17,12 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// format is the version of the file's layout. A program refuses a newer one.
-const format = 1
+// format is the version of the file's layout. A program refuses a newer one, and brings an older one up to date: the
+// first had the bare revision where the state is now.
+const (
+	format      = 2
+	firstFormat = 1
+)
 
 // lockTimeout is how long to try for the file's lock. It is not for waiting until
 // another process ends: a process that this one is just starting holds copies of
@@ -35,7 +39,8 @@ const (
 	leaseBucket = "leases"
 
 	formatEntry   = "format"
-	revisionEntry = "revision"
+	stateEntry    = "state"
+	revisionEntry = "revision" // of the first format
 )
 
 // disk is the file: the newest version of each key, the leases and the revision.
@@ -51,7 +56,7 @@ func openDisk(path string, v *view) (d *disk, err error) {
 			d, err = nil, damaged(path, fmt.Errorf("%v", cause))
 		}
 	}()
-	if err := checkLength(path); err != nil {
+	if err := check(path); err != nil {
 		return nil, openError(path, err)
 	}
 	db, err := bolt.Open(path, 0o600, boltOptions())
@@ -73,9 +78,8 @@ func boltOptions() *bolt.Options {
 	}
 }
 
-// checkLength refuses a file that ends before its last page, which opening it
-// for writing would run into.
-func checkLength(path string) error {
+// check refuses a file that is damaged before anything trusts it.
+func check(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
@@ -91,17 +95,12 @@ func checkLength(path string) error {
 	}
 	o := boltOptions()
 	o.ReadOnly = true
-	db, err := bolt.Open(path, 0o600, o)
+	db, err := bolt.Open(path, 0o600, o) // for its lock: nobody writes meanwhile
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return db.View(func(tx *bolt.Tx) error {
-		if info.Size() < tx.Size() {
-			return damage{fmt.Errorf("the file has %d bytes of %d", info.Size(), tx.Size())}
-		}
-		return nil
-	})
+	return checkFile(path)
 }
 
 // load reads the file into v, after giving an empty one its buckets.
@@ -110,49 +109,60 @@ func (d *disk) load(v *view) error {
 		return err
 	}
 	return d.db.View(func(tx *bolt.Tx) error {
-		meta := tx.Bucket([]byte(metaBucket))
-		revision := meta.Get([]byte(revisionEntry))
-		if len(revision) != 8 {
-			return damage{errors.New("the revision is missing")}
+		s, err := decodeState(tx.Bucket([]byte(metaBucket)).Get([]byte(stateEntry)))
+		if err != nil {
+			return damage{err}
 		}
-		v.revision = int64(binary.BigEndian.Uint64(revision))
+		v.revision = s.revision
 		if v.revision > 1 {
 			v.compacted = v.revision
 		}
-		if err := loadLeases(tx, v); err != nil {
-			return err
+		found, err := loadRecords(tx, v)
+		if err == nil {
+			err = s.leases.adds("leases", found.leases)
 		}
-		return loadKeys(tx, v)
+		if err == nil {
+			err = s.keys.adds("keys", found.keys)
+		}
+		if err != nil {
+			return damage{err}
+		}
+		return nil
 	})
 }
 
-func loadKeys(tx *bolt.Tx, v *view) error {
-	return tx.Bucket([]byte(keyBucket)).ForEach(func(name, record []byte) error {
+// loadRecords reads leases and keys into v and adds them up.
+func loadRecords(tx *bolt.Tx, v *view) (found state, err error) {
+	found.revision = v.revision
+	err = tx.Bucket([]byte(leaseBucket)).ForEach(func(name, record []byte) error {
+		l, err := decodeLease(name, record)
+		if err != nil {
+			return fmt.Errorf("lease %x: %w", name, err)
+		}
+		found.leases.add(record)
+		v.leases.ReplaceOrInsert(l)
+		v.deadlines.ReplaceOrInsert(l)
+		return nil
+	})
+	if err != nil {
+		return found, err
+	}
+	err = tx.Bucket([]byte(keyBucket)).ForEach(func(name, record []byte) error {
 		kv, err := decodeKey(name, record)
 		if err != nil {
-			return damage{fmt.Errorf("key %q: %w", name, err)}
+			return fmt.Errorf("key %q: %w", name, err)
 		}
 		if kv.ModRevision > v.revision {
-			return damage{fmt.Errorf("key %q is at revision %d, the store at %d", name, kv.ModRevision, v.revision)}
+			return fmt.Errorf("key %q is at revision %d, the store at %d", name, kv.ModRevision, v.revision)
 		}
+		found.keys.add(record)
 		v.keys.ReplaceOrInsert(&key{name: string(name), versions: []*mvccpb.KeyValue{kv}})
 		if kv.Lease != 0 {
 			v.attached.ReplaceOrInsert(attachment{kv.Lease, string(name)})
 		}
 		return nil
 	})
-}
-
-func loadLeases(tx *bolt.Tx, v *view) error {
-	return tx.Bucket([]byte(leaseBucket)).ForEach(func(name, record []byte) error {
-		l, err := decodeLease(name, record)
-		if err != nil {
-			return damage{fmt.Errorf("lease %x: %w", name, err)}
-		}
-		v.leases.ReplaceOrInsert(l)
-		v.deadlines.ReplaceOrInsert(l)
-		return nil
-	})
+	return found, err
 }
 
 // initialise gives an empty file its buckets, and checks that another is ours.
@@ -168,11 +178,7 @@ func initialise(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	meta := tx.Bucket([]byte(metaBucket))
-	if err := meta.Put([]byte(formatEntry), []byte{format}); err != nil {
-		return err
-	}
-	return putRevision(meta, 1)
+	return putState(tx.Bucket([]byte(metaBucket)), state{revision: 1})
 }
 
 func checkFormat(tx *bolt.Tx, meta *bolt.Bucket) error {
@@ -183,57 +189,87 @@ func checkFormat(tx *bolt.Tx, meta *bolt.Bucket) error {
 	if f[0] > format {
 		return errNewer
 	}
+	if f[0] < firstFormat {
+		return damage{fmt.Errorf("there is no format %d", f[0])}
+	}
 	if tx.Bucket([]byte(keyBucket)) == nil || tx.Bucket([]byte(leaseBucket)) == nil {
 		return damage{errors.New("a bucket is missing")}
 	}
+	if f[0] == firstFormat {
+		return upgrade(tx, meta)
+	}
 	return nil
+}
+
+// upgrade adds up what a file of the first format holds.
+func upgrade(tx *bolt.Tx, meta *bolt.Bucket) error {
+	revision := meta.Get([]byte(revisionEntry))
+	if len(revision) != 8 {
+		return damage{errors.New("the revision is missing")}
+	}
+	v := newView()
+	v.revision = int64(binary.BigEndian.Uint64(revision))
+	found, err := loadRecords(tx, v)
+	if err != nil {
+		return damage{err}
+	}
+	if err := meta.Delete([]byte(revisionEntry)); err != nil {
+		return err
+	}
+	return putState(meta, found)
 }
 
 // write makes the changed keys and leases what v says they are, durably.
 func (d *disk) write(v *view, c changes) error {
 	return d.db.Update(func(tx *bolt.Tx) error {
-		if err := writeKeys(tx.Bucket([]byte(keyBucket)), v, c); err != nil {
+		meta := tx.Bucket([]byte(metaBucket))
+		// Not from memory: after an error nobody knows which state the file is in, but it does.
+		s, err := decodeState(meta.Get([]byte(stateEntry)))
+		if err != nil {
 			return err
 		}
-		if err := writeLeases(tx.Bucket([]byte(leaseBucket)), v, c); err != nil {
+		s.revision = v.revision
+		if err := writeKeys(tx.Bucket([]byte(keyBucket)), &s.keys, v, c); err != nil {
 			return err
 		}
-		return putRevision(tx.Bucket([]byte(metaBucket)), v.revision)
+		if err := writeLeases(tx.Bucket([]byte(leaseBucket)), &s.leases, v, c); err != nil {
+			return err
+		}
+		return meta.Put([]byte(stateEntry), s.encode())
 	})
 }
 
-func writeKeys(b *bolt.Bucket, v *view, c changes) error {
+func writeKeys(b *bolt.Bucket, t *tally, v *view, c changes) error {
 	for name := range c.keys {
-		var err error
+		var record []byte
 		if kv := v.current(name); kv != nil {
-			err = b.Put(kv.Key, encodeKey(kv))
-		} else {
-			err = b.Delete([]byte(name))
+			record = encodeKey(kv)
 		}
-		if err != nil {
+		if err := t.replace(b, []byte(name), record); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func writeLeases(b *bolt.Bucket, v *view, c changes) error {
+func writeLeases(b *bolt.Bucket, t *tally, v *view, c changes) error {
 	for id := range c.leases {
-		var err error
+		var record []byte
 		if l := v.lease(id); l != nil {
-			err = b.Put(leaseName(id), encodeLease(l))
-		} else {
-			err = b.Delete(leaseName(id))
+			record = encodeLease(l)
 		}
-		if err != nil {
+		if err := t.replace(b, leaseName(id), record); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func putRevision(meta *bolt.Bucket, revision int64) error {
-	return meta.Put([]byte(revisionEntry), binary.BigEndian.AppendUint64(nil, uint64(revision)))
+func putState(meta *bolt.Bucket, s state) error {
+	if err := meta.Put([]byte(formatEntry), []byte{format}); err != nil {
+		return err
+	}
+	return meta.Put([]byte(stateEntry), s.encode())
 }
 
 // size is the size of the file in bytes, with the pages free for reuse.

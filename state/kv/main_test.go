@@ -2,6 +2,7 @@ package kv_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -20,11 +21,25 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	fixSeed()
 	goleak.VerifyTestMain(m,
 		// Upstream's: klog flushes for the life of the process, and a consistent
 		// read leaves its timeout behind for three seconds.
 		goleak.IgnoreAnyFunction("k8s.io/klog/v2.(*flushDaemon).run.func1"),
 		goleak.IgnoreAnyFunction("k8s.io/apiserver/pkg/storage/cacher.(*watchCache).waitUntilFreshAndBlock.func2"))
+}
+
+// fixSeed makes random tests the same in every run, unless the seed is given: `make soak` draws others.
+func fixSeed() {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.seed" })
+	if given {
+		return
+	}
+	if err := flag.Set("rapid.seed", "1"); err != nil {
+		panic(err)
+	}
 }
 
 // runStore opens a store that runs until the test is over.

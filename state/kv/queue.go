@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 )
 
 // ErrClosed answers writes to a closed store.
@@ -111,7 +112,7 @@ func (s *Store) commit(requests []*request) {
 	}
 	b.trim(s.opts.HistoryBytes)
 	if err := s.save(b); err != nil {
-		fail(requests, fmt.Errorf("commit revision %d: %w", b.revision, err))
+		fail(requests, commitError(b.revision, err))
 		return
 	}
 	s.view.Store(b.view)
@@ -135,6 +136,18 @@ func (s *Store) save(b *batch) error {
 	}
 	s.unsure = changes{}
 	return nil
+}
+
+// commitError tells a writer what has kept its write from the disk. Nothing has changed: reads go on, and so do writes
+// once the cause is gone.
+func commitError(revision int64, err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return fmt.Errorf("commit revision %d: there is no room for it on the disk (%w); free some space and write again", revision, err)
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EIO):
+		return fmt.Errorf("commit revision %d: the disk does not take it (%w); look after the disk and write again", revision, err)
+	}
+	return fmt.Errorf("commit revision %d: %w", revision, err)
 }
 
 func fail(requests []*request, err error) {

@@ -75,8 +75,8 @@ func (v *view) collect(r *pb.RangeRequest) (found []*mvccpb.KeyValue, count int6
 		revision = v.revision
 	}
 	most := int64(-1)
-	if r.Limit > 0 && !sorted(r) {
-		most = r.Limit + 1
+	if r.Limit > 0 && (!sorted(r) || r.SortOrder == pb.RangeRequest_NONE && !bounded(r)) {
+		most = r.Limit + 1 // etcd does so, too, when a target is named without an order: it sorts what it got by key
 	}
 	v.ascend(newInterval(r.Key, r.RangeEnd), func(k *key) bool {
 		kv := k.at(revision)
@@ -90,6 +90,10 @@ func (v *view) collect(r *pb.RangeRequest) (found []*mvccpb.KeyValue, count int6
 		return true
 	})
 	return found, count
+}
+
+func bounded(r *pb.RangeRequest) bool {
+	return r.MinModRevision != 0 || r.MaxModRevision != 0 || r.MinCreateRevision != 0 || r.MaxCreateRevision != 0
 }
 
 func selected(kv *mvccpb.KeyValue, r *pb.RangeRequest) bool {

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // maxTxnOps is etcd's default limit for each of the three lists of a txn.
@@ -45,52 +45,111 @@ func (s *Store) readTxn(ctx context.Context, r *pb.TxnRequest) (*pb.TxnResponse,
 	return b.txn(r)
 }
 
-// txn evaluates the comparisons, checks the chosen operations and only then runs
-// them: an error leaves the batch unchanged.
+// branch is a txn once its comparisons are evaluated: the operations that are to run, and for those that are txns
+// themselves, in their order, the same.
+type branch struct {
+	holds bool
+	ops   []*pb.RequestOp
+	inner []branch
+}
+
+// choose evaluates the comparisons of a txn and of the txns in it. All see the store as it was before, as in etcd.
+func (v *view) choose(r *pb.TxnRequest) branch {
+	chosen := branch{holds: v.holds(r.Compare), ops: r.Failure}
+	if chosen.holds {
+		chosen.ops = r.Success
+	}
+	for _, op := range chosen.ops {
+		if inner := op.GetRequestTxn(); inner != nil {
+			chosen.inner = append(chosen.inner, v.choose(inner))
+		}
+	}
+	return chosen
+}
+
+// txn evaluates the comparisons, checks the chosen operations, puts first, and only then runs them: an error leaves the
+// batch unchanged.
 func (b *batch) txn(r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	resp := &pb.TxnResponse{Succeeded: b.holds(r.Compare)}
-	ops := r.Failure
-	if resp.Succeeded {
-		ops = r.Success
+	chosen := b.choose(r)
+	if err := chosen.each(b.canRunPut); err != nil {
+		return nil, err
 	}
-	for _, op := range ops {
-		if err := b.canRun(op); err != nil {
-			return nil, err
-		}
+	if err := chosen.each(b.canRunRange); err != nil {
+		return nil, err
 	}
-	for _, op := range ops {
-		out, err := b.run(op)
-		if err != nil {
-			return nil, err
-		}
-		resp.Responses = append(resp.Responses, out)
+	resp, err := b.runBranch(chosen)
+	if err != nil {
+		return nil, err
 	}
 	resp.Header = b.header()
 	return resp, nil
 }
 
-func (b *batch) canRun(op *pb.RequestOp) error {
-	switch {
-	case op.GetRequestRange() != nil:
-		return b.readable(op.GetRequestRange().Revision)
-	case op.GetRequestPut() != nil:
-		return b.canPut(op.GetRequestPut())
+// each calls check for every operation that is no txn.
+func (br branch) each(check func(*pb.RequestOp) error) error {
+	inner := br.inner
+	for _, op := range br.ops {
+		var err error
+		if op.GetRequestTxn() != nil {
+			err = inner[0].each(check)
+			inner = inner[1:]
+		} else {
+			err = check(op)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (b *batch) run(op *pb.RequestOp) (*pb.ResponseOp, error) {
-	switch {
-	case op.GetRequestRange() != nil:
-		resp, err := b.read(op.GetRequestRange())
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseRange{ResponseRange: resp}}, err
-	case op.GetRequestPut() != nil:
-		resp := b.execPut(op.GetRequestPut())
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponsePut{ResponsePut: resp}}, nil
-	default:
-		resp := b.execDelete(op.GetRequestDeleteRange())
-		return &pb.ResponseOp{Response: &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: resp}}, nil
+func (b *batch) canRunPut(op *pb.RequestOp) error {
+	r := op.GetRequestPut()
+	if r == nil {
+		return nil
 	}
+	return cmp.Or(b.hasWhatIsKept(r), b.hasLease(r)) // the other way round than of a put alone, as in etcd
+}
+
+func (b *batch) canRunRange(op *pb.RequestOp) error {
+	r := op.GetRequestRange()
+	if r == nil || r.Revision == 0 {
+		return nil
+	}
+	if r.Revision < 0 && b.compacted > 0 { // a word for the newest revision elsewhere, here etcd takes it as a number
+		return rpctypes.ErrCompacted
+	}
+	return b.readable(r.Revision)
+}
+
+// runBranch runs the operations one after the other. A txn in it shares its revision, and its header says nothing.
+func (b *batch) runBranch(br branch) (*pb.TxnResponse, error) {
+	resp := &pb.TxnResponse{Header: &pb.ResponseHeader{}, Succeeded: br.holds}
+	inner := br.inner
+	for _, op := range br.ops {
+		out := &pb.ResponseOp{}
+		switch {
+		case op.GetRequestRange() != nil:
+			read, err := b.read(op.GetRequestRange())
+			if err != nil {
+				return nil, err
+			}
+			out.Response = &pb.ResponseOp_ResponseRange{ResponseRange: read}
+		case op.GetRequestPut() != nil:
+			out.Response = &pb.ResponseOp_ResponsePut{ResponsePut: b.execPut(op.GetRequestPut())}
+		case op.GetRequestDeleteRange() != nil:
+			out.Response = &pb.ResponseOp_ResponseDeleteRange{ResponseDeleteRange: b.execDelete(op.GetRequestDeleteRange())}
+		default:
+			nested, err := b.runBranch(inner[0])
+			if err != nil {
+				return nil, err
+			}
+			inner = inner[1:]
+			out.Response = &pb.ResponseOp_ResponseTxn{ResponseTxn: nested}
+		}
+		resp.Responses = append(resp.Responses, out)
+	}
+	return resp, nil
 }
 
 func readOnly(ops []*pb.RequestOp) bool {
@@ -104,7 +163,21 @@ func readOnly(ops []*pb.RequestOp) bool {
 
 // checkTxn makes the checks that do not depend on the store.
 func checkTxn(r *pb.TxnRequest) error {
-	if max(len(r.Compare), len(r.Success), len(r.Failure)) > maxTxnOps {
+	if err := checkOps(r, maxTxnOps); err != nil {
+		return err
+	}
+	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
+		if _, err := touched(ops); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkOps checks a txn of which each list may have most operations; a txn in it may have what that leaves.
+func checkOps(r *pb.TxnRequest, most int) error {
+	longest := max(len(r.Compare), len(r.Success), len(r.Failure))
+	if longest > most {
 		return rpctypes.ErrTooManyOps
 	}
 	for _, c := range r.Compare {
@@ -114,18 +187,15 @@ func checkTxn(r *pb.TxnRequest) error {
 	}
 	for _, ops := range [][]*pb.RequestOp{r.Success, r.Failure} {
 		for _, op := range ops {
-			if err := checkOp(op); err != nil {
+			if err := checkOp(op, most-longest); err != nil {
 				return err
 			}
-		}
-		if overlapping(ops) {
-			return rpctypes.ErrDuplicateKey
 		}
 	}
 	return nil
 }
 
-func checkOp(op *pb.RequestOp) error {
+func checkOp(op *pb.RequestOp, most int) error {
 	switch {
 	case op.GetRequestRange() != nil:
 		return checkRange(op.GetRequestRange())
@@ -134,39 +204,72 @@ func checkOp(op *pb.RequestOp) error {
 	case op.GetRequestDeleteRange() != nil:
 		return checkDelete(op.GetRequestDeleteRange())
 	case op.GetRequestTxn() != nil:
-		return status.Error(codes.Unimplemented, "txn inside a txn is not supported by this store; send two")
+		return checkOps(op.GetRequestTxn(), most)
 	default:
 		return rpctypes.ErrKeyNotFound // what etcd answers to an empty operation
 	}
 }
 
-// overlapping reports whether two puts, or a put and a delete, name the same
-// key: which of them should win would be a guess.
-func overlapping(ops []*pb.RequestOp) bool {
-	var deleted []interval
+// touches are the keys that operations put and the intervals that they delete.
+type touches struct {
+	put     map[string]bool
+	deleted []interval
+}
+
+func (t touches) has(name string) bool {
+	return t.put[name] || slices.ContainsFunc(t.deleted, func(in interval) bool { return in.contains(name) })
+}
+
+// touched refuses two puts, or a put and a delete, of the same key: which of them should win would be a guess. The two
+// sides of a txn exclude each other, so they may name the same.
+func touched(ops []*pb.RequestOp) (touches, error) {
+	all := touches{put: map[string]bool{}}
 	for _, op := range ops {
-		if d := op.GetRequestDeleteRange(); d != nil {
-			deleted = append(deleted, newInterval(d.Key, d.RangeEnd))
+		// etcd does not see what a deletion without an upper end meets.
+		if d := op.GetRequestDeleteRange(); d != nil && !newInterval(d.Key, d.RangeEnd).open {
+			all.deleted = append(all.deleted, newInterval(d.Key, d.RangeEnd))
 		}
 	}
-	put := make(map[string]bool)
+	for _, op := range ops {
+		if r := op.GetRequestTxn(); r != nil {
+			if err := all.addTxn(r); err != nil {
+				return all, err
+			}
+		}
+	}
 	for _, op := range ops {
 		p := op.GetRequestPut()
 		if p == nil {
 			continue
 		}
-		name := string(p.Key)
-		for _, in := range deleted {
-			if in.contains(name) {
-				return true
+		if all.has(string(p.Key)) {
+			return all, rpctypes.ErrDuplicateKey
+		}
+		all.put[string(p.Key)] = true
+	}
+	return all, nil
+}
+
+func (t *touches) addTxn(r *pb.TxnRequest) error {
+	then, err := touched(r.Success)
+	if err != nil {
+		return err
+	}
+	otherwise, err := touched(r.Failure)
+	if err != nil {
+		return err
+	}
+	for _, side := range []touches{then, otherwise} {
+		for name := range side.put {
+			if t.has(name) {
+				return rpctypes.ErrDuplicateKey
 			}
 		}
-		if put[name] {
-			return true
-		}
-		put[name] = true
 	}
-	return false
+	maps.Copy(t.put, then.put)
+	maps.Copy(t.put, otherwise.put)
+	t.deleted = slices.Concat(t.deleted, then.deleted, otherwise.deleted)
+	return nil
 }
 
 // holds reports whether every comparison is true.

@@ -117,7 +117,9 @@ func TestTxnRefusedChangesNothing(t *testing.T) {
 		{"no key", []clientv3.Op{clientv3.OpPut("k", "1"), clientv3.OpPut("", "2")}, rpctypes.ErrEmptyKey.Error()},
 		{"unknown lease", []clientv3.Op{clientv3.OpPut("k", "1"), clientv3.OpPut("l", "2", clientv3.WithLease(9))}, rpctypes.ErrLeaseNotFound.Error()},
 		{"future revision", []clientv3.Op{clientv3.OpPut("k", "1"), clientv3.OpGet("a", clientv3.WithRev(9))}, rpctypes.ErrFutureRev.Error()},
-		{"nested", []clientv3.Op{clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "1")}, nil)}, "txn inside a txn is not supported"},
+		{"put here and in a txn inside", []clientv3.Op{clientv3.OpPut("k", "1"), clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("k", "1")}, nil)}, rpctypes.ErrDuplicateKey.Error()},
+		{"unknown lease in a txn inside", []clientv3.Op{clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("l", "2", clientv3.WithLease(9))}, nil)}, rpctypes.ErrLeaseNotFound.Error()},
+		{"too many together with a txn inside", append(many[:127:127], clientv3.OpTxn(nil, []clientv3.Op{clientv3.OpPut("x", "1"), clientv3.OpPut("y", "1")}, nil)), rpctypes.ErrTooManyOps.Error()},
 		{"too large", []clientv3.Op{clientv3.OpPut("k", strings.Repeat("v", 3<<19))}, rpctypes.ErrRequestTooLarge.Error()},
 	} {
 		if _, err := c.Txn(t.Context()).Then(tc.ops...).Commit(); err == nil || !strings.Contains(err.Error(), tc.want) {

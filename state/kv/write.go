@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"cmp"
 	"context"
 
 	bolt "go.etcd.io/bbolt"
@@ -51,12 +52,20 @@ func checkPut(r *pb.PutRequest) error {
 }
 
 // canPut makes the checks that depend on the store.
-func (b *batch) canPut(r *pb.PutRequest) error {
-	if (r.IgnoreValue || r.IgnoreLease) && b.current(string(r.Key)) == nil {
-		return rpctypes.ErrKeyNotFound
-	}
+func (b *batch) canPut(r *pb.PutRequest) error { return cmp.Or(b.hasLease(r), b.hasWhatIsKept(r)) }
+
+// hasLease wants the lease that a put names.
+func (b *batch) hasLease(r *pb.PutRequest) error {
 	if r.Lease != 0 && b.lease(r.Lease) == nil {
 		return rpctypes.ErrLeaseNotFound
+	}
+	return nil
+}
+
+// hasWhatIsKept wants the key of which a put keeps the value or the lease.
+func (b *batch) hasWhatIsKept(r *pb.PutRequest) error {
+	if (r.IgnoreValue || r.IgnoreLease) && b.current(string(r.Key)) == nil {
+		return rpctypes.ErrKeyNotFound
 	}
 	return nil
 }

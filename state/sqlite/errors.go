@@ -24,7 +24,7 @@ func advice(path string, err error) string {
 	switch code := resultCode(err); {
 	case errors.As(err, &newer):
 		return "upgrade the program or use another directory"
-	case code == lib.SQLITE_NOTADB, code == lib.SQLITE_CORRUPT:
+	case code == lib.SQLITE_NOTADB, code == lib.SQLITE_CORRUPT, errors.Is(err, errStructure), errors.Is(err, errTally):
 		return "the file is damaged: restore it from a backup, or move it away to start empty"
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("create the directory %s first", filepath.Dir(path))
@@ -40,6 +40,19 @@ func advice(path string, err error) string {
 	}
 	return "use another directory"
 }
+
+// writeError adds what to do when the disk has kept a transaction from being written. Nothing has changed then.
+func writeError(err error) error {
+	switch resultCode(err) {
+	case lib.SQLITE_FULL:
+		return fmt.Errorf("there is no room for it on the disk (%w); free some space and write again", err)
+	case lib.SQLITE_IOERR, lib.SQLITE_READONLY:
+		return fmt.Errorf("the disk does not take it (%w); free some space or look after the disk and write again", err)
+	}
+	return err
+}
+
+var errStructure = errors.New("its structure is damaged")
 
 // resultCode is SQLite's primary result code in err, or 0.
 func resultCode(err error) int {

@@ -51,6 +51,16 @@ func (db *DB) migrate(ctx context.Context, steps []migration) error {
 		if done > len(steps) {
 			return newerError{has: done, knows: len(steps)}
 		}
+		has, err := counted(tx)
+		if err == nil && has {
+			err = checkTally(tx)
+		}
+		if err != nil || has && done == len(steps) {
+			return err
+		}
+		if err := uncount(tx); err != nil { // it would not hold while tables change
+			return err
+		}
 		for i, step := range steps[done:] {
 			if _, err := tx.Exec(step.sql); err != nil {
 				return fmt.Errorf("apply migration %s: %w", step.name, err)
@@ -59,7 +69,7 @@ func (db *DB) migrate(ctx context.Context, steps []migration) error {
 				return fmt.Errorf("record migration %s: %w", step.name, err)
 			}
 		}
-		return nil
+		return count(tx)
 	})
 }
 

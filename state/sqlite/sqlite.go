@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/jonboulle/clockwork"
@@ -71,11 +72,31 @@ func (db *DB) open(migrations fs.FS) error {
 		if err := touch(db.path); err != nil {
 			return err
 		}
+		if err := checkLog(db.path); err != nil {
+			return err
+		}
 	}
 	if err := db.connect(); err != nil {
 		return err
 	}
+	if err := db.check(context.Background()); err != nil {
+		return err
+	}
 	return db.migrate(context.Background(), steps)
+}
+
+// check has SQLite look at the file's structure and at every index.
+func (db *DB) check(ctx context.Context) error {
+	return db.View(ctx, func(tx *Tx) error {
+		var said string
+		if err := tx.QueryRow("PRAGMA integrity_check(1)").Scan(&said); err != nil {
+			return err
+		}
+		if said != "ok" {
+			return fmt.Errorf("%w: %s", errStructure, strings.Join(strings.Fields(said), " "))
+		}
+		return nil
+	})
 }
 
 // touch creates the file for this user alone; SQLite gives the files beside it
@@ -85,8 +106,15 @@ func touch(path string) error {
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	info, err := f.Stat()
+	if err == nil && info.Size() > 0 && info.Size() < smallest {
+		err = fmt.Errorf("%w: it has only %d bytes", errStructure, info.Size())
+	}
+	return errors.Join(err, f.Close())
 }
+
+// smallest is the size of SQLite's smallest page: what is shorter it takes for a database without anything in it.
+const smallest = 512
 
 func (db *DB) connect() (err error) {
 	if db.write, err = sql.Open("sqlite", db.source("immediate", "query_only(0)")); err != nil {
@@ -112,7 +140,7 @@ func (db *DB) connect() (err error) {
 func (db *DB) source(lock, access string) string {
 	q := url.Values{
 		"_txlock": {lock},
-		"_pragma": {"busy_timeout(5000)", "foreign_keys(1)", "synchronous(FULL)", "fullfsync(1)", access},
+		"_pragma": {"busy_timeout(5000)", "foreign_keys(1)", "synchronous(FULL)", "fullfsync(1)", "cell_size_check(1)", "recursive_triggers(1)", access},
 	}
 	if db.path == "" {
 		return "file::memory:?" + q.Encode()
@@ -131,14 +159,14 @@ func (db *DB) source(lock, access string) string {
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("begin update: %w", err)
+		return fmt.Errorf("begin update: %w", writeError(err))
 	}
 	defer tx.Rollback() // does nothing after a commit
 	if err := fn(&Tx{Tx: tx, Now: db.clock.Now().UTC()}); err != nil {
-		return err
+		return writeError(err)
 	}
 	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit update: %w", err)
+		return fmt.Errorf("commit update: %w", writeError(err))
 	}
 	return nil
 }
@@ -176,6 +204,22 @@ func readOnly(tx *sql.Tx) error {
 // a flag in memory does not fail.
 func writable(ctx context.Context, conn *sql.Conn) {
 	_, _ = conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA query_only = 0")
+}
+
+// CopyTo writes the database, as the last Update has left it, into a new file of this user's alone. Updates wait
+// meanwhile.
+func (db *DB) CopyTo(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // SQLite takes an empty file
+	if err != nil {
+		return fmt.Errorf("copy database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("copy database: %w", err)
+	}
+	if _, err := db.write.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return fmt.Errorf("copy database: %w", writeError(err))
+	}
+	return nil
 }
 
 // Close waits for the transactions in progress and closes the database.

@@ -33,6 +33,7 @@ import (
 
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
+	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/state/kv"
 )
 
@@ -93,6 +94,11 @@ func background(t *testing.T, run func(context.Context) error) (stop func()) {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newClusterOf(t, cloudsim.DelaysNone)
+}
+
+func newClusterOf(t *testing.T, delays cloudsim.Delays) *cluster {
+	t.Helper()
 	store, err := kv.Open("", kv.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +121,7 @@ func newCluster(t *testing.T) *cluster {
 	ready := make(chan struct{})
 	background(t, func(ctx context.Context) error { return server.Run(ctx, func() { close(ready) }) })
 	<-ready
-	c := &cluster{world: newWorld(t), changed: make(chan struct{}, 1)}
+	c := &cluster{world: newWorldOf(t, delays), changed: make(chan struct{}, 1)}
 	c.options = Options{
 		Client: server.Loopback(), Cloud: c.watched, Clock: c.clock, Logger: slog.New(slog.DiscardHandler),
 		Cluster: Cluster{ID: "c1", NetworkPlugin: Terway}, VPCID: c.vpcID,

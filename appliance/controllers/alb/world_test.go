@@ -27,23 +27,32 @@ type world struct {
 	clock *clockwork.FakeClock
 	vpcID string
 	pause func() // jobs stay unfinished until resume
+
+	db      *sqlite.DB
+	options cloudsim.Options
 }
 
 func newWorld(t *testing.T) *world {
+	t.Helper()
+	return newWorldOf(t, cloudsim.DelaysNone)
+}
+
+func newWorldOf(t *testing.T, delays cloudsim.Delays) *world {
 	t.Helper()
 	clock := clockwork.NewFakeClock()
 	db, err := sqlite.Open("", cloudsim.Migrations(), sqlite.Options{Clock: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cloudsim.Open(t.Context(), db, cloudsim.Options{
-		Region: "cn-wulanchabu", Clock: clock, Delays: cloudsim.DelaysNone, Addresses: netip.MustParsePrefix("127.77.0.0/24"),
+	options := cloudsim.Options{
+		Region: "cn-wulanchabu", Clock: clock, Delays: delays, Addresses: netip.MustParsePrefix("127.77.0.0/24"),
 		Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	c, err := cloudsim.Open(t.Context(), db, options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{watched: &watched{Cloud: c}, inner: c, clock: clock, vpcID: c.Inventory().VPCs[0].VPCID}
+	w := &world{watched: &watched{Cloud: c}, inner: c, clock: clock, vpcID: c.Inventory().VPCs[0].VPCID, db: db, options: options}
 	w.resume(t)
 	t.Cleanup(func() {
 		w.pause()
@@ -64,6 +73,18 @@ func (w *world) resume(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// reopen reads the cloud from its tables, as after a crash.
+func (w *world) reopen(t *testing.T) {
+	t.Helper()
+	w.pause()
+	again, err := cloudsim.Open(t.Context(), w.db, w.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.inner, w.watched.Cloud = again, again
+	w.resume(t)
 }
 
 func (w *world) vSwitches() []string {
