@@ -19,8 +19,13 @@ build: ## build bin/appliance
 serve: build ## build and run the appliance
 	bin/appliance serve
 
+# It has a module of its own. Building it for the first time takes minutes, which are not to count as a scenario's.
+.PHONY: helm
+helm: ## build the helm that scenarios use
+	cd testscripts/helm && go build -o /dev/null helm.sh/helm/v4/cmd/helm
+
 .PHONY: test
-test: ## run all tests, scenarios in both address modes
+test: helm ## run all tests, scenarios in both address modes
 	go test ./...
 	APPLIANCE_ADDRESS_MODE=native go test ./testscripts
 
@@ -46,6 +51,17 @@ fuzz: ## fuzz each parser for FUZZTIME (30s)
 	@set -e; for target in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 		for name in $$(grep -h '^func Fuzz' $$target/*_test.go | sed 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/'); do \
 			echo "$$target $$name"; go test $$target -run '^$$' -fuzz "^$$name$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 1x; done; done
+
+# What random tests do a little of in `make test`, at length: histories compared with a real etcd, and kill -9 during a
+# write load. A failure names its seed; SOAK_SEED=n repeats it.
+.PHONY: soak
+soak: SOAK_ROUNDS ?= 300
+soak: SOAK_HISTORIES ?= 20000
+soak: SOAK_SEED := $(or $(SOAK_SEED),$(shell date +%s))
+soak: ## SOAK_HISTORIES (20000) against etcd, SOAK_ROUNDS (300) of kill -9; SOAK_SEED repeats a run
+	@echo "SOAK_SEED=$(SOAK_SEED)"
+	go test ./state/kv -run 'TestStoreBehavesLike' -rapid.seed $(SOAK_SEED) -rapid.checks $(SOAK_HISTORIES) -timeout 0
+	SOAK_SEED=$(SOAK_SEED) SOAK_ROUNDS=$(SOAK_ROUNDS) go test ./testscripts -run 'TestKilledServerLosesNothing' -v -timeout 0
 
 .PHONY: lint
 lint: ## check format, vet and the static checker

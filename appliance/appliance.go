@@ -43,6 +43,7 @@ const (
 	fileCloud      = "cloud.db"
 	fileCA         = "ca.crt"
 	fileCAKey      = "ca.key"
+	fileTokenKey   = "sa.key"
 	fileKubeconfig = "kubeconfig"
 	fileAccessLog  = "access.log"
 )
@@ -59,8 +60,10 @@ type Appliance struct {
 	clock        *cloudsim.Clock
 	dir          *state.Dir
 	authority    *authority
+	tokenKey     []byte
 	store        *kv.Store // nil with EtcdServers
 	cloud        *cloudsim.Cloud
+	cloudDB      *sqlite.DB
 	network      *podnet.Network
 	nodes        []kubelet.Node
 	kubelet      *kubelet.Kubelet
@@ -100,7 +103,13 @@ func (a *Appliance) openFiles(context.Context) (err error) {
 		return err
 	}
 	a.onClose(a.dir.Close)
+	if err := checkRestored(a.dir); err != nil {
+		return err
+	}
 	if a.authority, err = openAuthority(a.dir.Path(fileCA), a.dir.Path(fileCAKey), a.clock.Now()); err != nil {
+		return err
+	}
+	if a.tokenKey, err = openTokenKey(a.dir.Path(fileTokenKey)); err != nil {
 		return err
 	}
 	if len(a.config.EtcdServers) > 0 {
@@ -126,11 +135,15 @@ func (a *Appliance) openCloud(ctx context.Context) (err error) {
 	if a.addresses, err = edge.NewAddresses(a.config.VIPRange, a.config.AddressMode); err != nil {
 		return err
 	}
+	if err := a.checkPair(); err != nil {
+		return err
+	}
 	db, err := sqlite.Open(a.file(fileCloud), cloudsim.Migrations(), sqlite.Options{Clock: a.clock})
 	if err != nil {
 		return err
 	}
 	a.onClose(db.Close)
+	a.cloudDB = db
 	a.cloud, err = cloudsim.Open(ctx, db, cloudsim.Options{
 		Region: a.config.Region, Clock: a.clock, Delays: a.config.CloudDelays, Addresses: a.config.VIPRange,
 		Reserved: []netip.Addr{a.addresses.Pool().Addr().Next(), a.addresses.DNS(), a.addresses.NGINX()}, Issue: a.issue, Logger: a.logger("cloud"),
@@ -203,20 +216,21 @@ func (a *Appliance) openAPI(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	serving, err := a.authority.serving(time.Now(), []net.IP{net.ParseIP(host), net.IPv4(127, 0, 0, 1)}, []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"})
+	serving, err := a.authority.serving(time.Now(), []net.IP{net.ParseIP(host), net.IPv4(127, 0, 0, 1), serviceRange.Addr().Next().AsSlice()},
+		[]string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"})
 	if err != nil {
 		return err
 	}
 	a.api, err = apiserver.New(ctx, apiserver.Options{
 		Backend: apiserver.Backend{Store: a.store, EtcdServers: a.config.EtcdServers}, Listener: a.listener,
-		Certificate: serving.certificate, Key: serving.key, ClientCA: a.authority.pem,
+		Certificate: serving.certificate, Key: serving.key, ClientCA: a.authority.pem, TokenKey: a.tokenKey,
 		ServiceRange: &net.IPNet{IP: serviceRange.Addr().AsSlice(), Mask: net.CIDRMask(serviceRange.Bits(), 32)},
-		Definitions:  [][]byte{albv1.Manifest}, Namespaces: namespaces,
+		Definitions:  [][]byte{albv1.Manifest}, Schemas: map[string][]byte{albv1.Resource.GroupResource().String(): albv1.Schema}, Namespaces: namespaces,
 		Reviews: []apiserver.IngressReview{
 			{Webhook: nginx.ReviewerName, Review: a.reviewNGINX}, {Webhook: alb.ReviewerName, Review: a.reviewALB},
 			{Webhook: certificates.ReviewerName, Review: a.reviewCertificates},
 		},
-		Kubelet: a.kubelet.Handler(), Handlers: map[string]http.Handler{managementPrefix: a.management()},
+		Kubelet: a.kubelet.Handler(), Dial: a.network.DialContext, Handlers: map[string]http.Handler{managementPrefix: a.management()},
 		ShutdownTimeout: 2 * time.Second, // HTTP/2 clients get one second to see the GOAWAY
 	})
 	return err
@@ -246,6 +260,9 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 		return err
 	}
 	client := a.api.Loopback()
+	if err := a.bootKubernetes(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
 	err := l.startReady(ctx, "kubelet", func(ctx context.Context, ready func()) error { return a.kubelet.Run(ctx, client, ready) })
 	if err != nil || ctx.Err() != nil {
 		return err
@@ -270,7 +287,7 @@ func (a *Appliance) start(ctx context.Context, l *lifecycle) error {
 		return scheduler.Run(ctx, scheduler.Options{Client: client, Clock: a.clock, Logger: a.logger("scheduler")})
 	})
 	l.start("workload controllers", func(ctx context.Context) error {
-		return workload.Run(ctx, workload.Options{Client: client, RootCA: a.authority.pem, Logger: a.logger("workload")})
+		return workload.Run(ctx, workload.Options{Client: client, RootCA: a.authority.pem, TokenKey: a.tokenKey, Logger: a.logger("workload")})
 	})
 	return nil
 }

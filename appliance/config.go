@@ -43,6 +43,8 @@ type Config struct {
 	ACMERoots string
 	// ACMEChallenges are the ways in which control of a host may be proved.
 	ACMEChallenges []string
+	// Version is the program's, to be noted in backups.
+	Version string
 	// ShutdownGrace bounds how long requests and pods in flight may take at the end.
 	ShutdownGrace time.Duration
 	// AccessLog writes a line of JSON for each request into the data directory, unless the appliance is ephemeral.

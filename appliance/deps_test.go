@@ -65,7 +65,7 @@ var theirs = []struct {
 	why    string
 }{
 	{"k8s.io/kubernetes", []string{"appliance/apiserver", "appliance/controllers/workload"}, "upstream's internals change with each release; two packages carry that (DESIGN D1)"},
-	{"k8s.io/apiserver", []string{"appliance/apiserver"}, "the API is one package's matter (DESIGN D1)"},
+	{"k8s.io/apiserver", []string{"appliance/apiserver", "appliance/controllers/workload"}, "the API is one package's matter (DESIGN D1); upstream's quota controller takes parts of it"},
 	{"k8s.io/", []string{"appliance/...", "testscripts/bench"}, "data plane, cloud and state know no Kubernetes"},
 	{"go.etcd.io/bbolt", []string{"state/kv"}, "files are state's matter"},
 	{"modernc.org/sqlite", []string{"state/sqlite"}, "files are state's matter"},

@@ -65,6 +65,7 @@ func (a *Appliance) management() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		fmt.Fprint(w, a.program().Snapshot())
 	})
+	mux.HandleFunc("GET "+managementPrefix+"backup", a.backup)
 	mux.Handle("GET "+managementPrefix+"metrics", promhttp.HandlerFor(a.metrics, promhttp.HandlerOpts{}))
 	return mux
 }

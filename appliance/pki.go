@@ -94,6 +94,24 @@ func parseAuthority(p pair) (*authority, error) {
 	return &authority{certificate: certificate, pem: p.certificate, key: key}, nil
 }
 
+// openTokenKey reads the key that signs ServiceAccounts' tokens, or makes it: tokens outlive a restart.
+func openTokenKey(file string) ([]byte, error) {
+	stored, err := os.ReadFile(file)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return stored, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make token key: %w", err)
+	}
+	raw, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode token key: %w", err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
+	return text, writeFile(file, text, 0o600)
+}
+
 // serving makes a serving certificate for addresses and names.
 func (a *authority) serving(now time.Time, addresses []net.IP, names []string) (*pair, error) {
 	return a.sign(&x509.Certificate{

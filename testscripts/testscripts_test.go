@@ -71,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"serve": serve, "stop": stop, "kill9": kill9, "curl": curl, "await": await, "load": load, "resolve": resolve,
 			"endpoint": endpoint, "later": later, "ws": ws, "wsidle": wsidle, "hold": hold, "release": release,
 			"selfsigned": selfsigned, "capture": capture, "expand": expand, "pebble": pebble, "browser": browser, "raw": raw,
+			"full": full, "helm": helm, "room": room, "flip": flip, "cut": cut,
 		},
 		Deadline: time.Now().Add(5 * time.Minute),
 	})

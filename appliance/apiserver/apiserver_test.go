@@ -255,6 +255,7 @@ func TestPodLog(t *testing.T) {
 			}
 		})
 	})
+	s.account(t, "default")
 	client, ctx := s.client(t), t.Context()
 	containers := []corev1.Container{{Name: "good", Image: "i"}, {Name: "panics", Image: "i"}, {Name: "unknown", Image: "i"}}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{Containers: containers, NodeName: "n1"}}
@@ -303,6 +304,7 @@ func TestPodExec(t *testing.T) {
 			criremotecommand.ServeExec(w, r, shouter{}, "", "", "", r.URL.Query()["command"], options, time.Minute, time.Minute, criremotecommand.SupportedStreamingProtocols)
 		})
 	})
+	s.account(t, "default")
 	client, ctx := s.client(t), t.Context()
 	containers := []corev1.Container{{Name: "good", Image: "i"}, {Name: "bad", Image: "i"}}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: corev1.PodSpec{Containers: containers, NodeName: "n1"}}
@@ -480,11 +482,12 @@ func TestNewRefusals(t *testing.T) {
 	for want, change := range map[string]func(*apiserver.Options){
 		"load serving certificate": func(o *apiserver.Options) { o.Certificate = []byte("x") },
 		"load client CA":           func(o *apiserver.Options) { o.ClientCA = []byte("x") },
+		"load token key":           func(o *apiserver.Options) { o.TokenKey = []byte("x") },
 		"decode definition":        func(o *apiserver.Options) { o.Definitions = [][]byte{[]byte("x")} },
 	} {
 		o := apiserver.Options{Backend: apiserver.Backend{Store: openStore(t)}}
 		a := newAuthority()
-		o.Certificate, o.Key, o.ClientCA = a.certificate, a.key, a.ca
+		o.Certificate, o.Key, o.ClientCA, o.TokenKey = a.certificate, a.key, a.ca, a.key
 		change(&o)
 		if _, err := apiserver.New(t.Context(), o); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)

@@ -22,8 +22,6 @@ import (
 func newCustomResources(generic *genericapiserver.Config, backend Backend) (*apiextensionsserver.CustomResourceDefinitions, error) {
 	config := *generic
 	config.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
-	config.OpenAPIConfig = nil // the built-in kinds' server publishes for both
-	config.SkipOpenAPIInstallation = true
 	config.RESTOptionsGetter = newOptions(backend, apiextensionsserver.Scheme, apiextensionsserver.Codecs)
 	config.MergedResourceConfig = apiextensionsserver.DefaultAPIResourceConfigSource()
 	server, err := (&apiextensionsserver.Config{

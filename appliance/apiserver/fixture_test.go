@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -113,8 +115,8 @@ func newServer(t *testing.T, store *kv.Store, change func(*apiserver.Options)) (
 	a := newAuthority()
 	_, services, _ := net.ParseCIDR("172.21.0.0/28")
 	o := apiserver.Options{
-		Backend: apiserver.Backend{Store: store}, Listener: listener, Certificate: a.certificate, Key: a.key, ClientCA: a.ca,
-		ServiceRange: services, Definitions: [][]byte{albv1.Manifest}, Namespaces: []string{"default", "kube-system"},
+		Backend: apiserver.Backend{Store: store}, Listener: listener, Certificate: a.certificate, Key: a.key, ClientCA: a.ca, TokenKey: a.key,
+		ServiceRange: services, Definitions: [][]byte{albv1.Manifest}, Schemas: map[string][]byte{albv1.Resource.GroupResource().String(): albv1.Schema}, Namespaces: []string{"default", "kube-system"},
 		Kubelet: http.NotFoundHandler(), ShutdownTimeout: time.Second,
 	}
 	if change != nil {
@@ -166,4 +168,13 @@ func (s *server) remote(certificate bool) *restclient.Config {
 		c.CertData, c.KeyData = a.certificate, a.key
 	}
 	return c
+}
+
+// account makes the ServiceAccount that pods of a namespace have: no controllers run here.
+func (s *server) account(t *testing.T, namespace string) {
+	t.Helper()
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := s.client(t).CoreV1().ServiceAccounts(namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -9,12 +9,10 @@ import (
 	"time"
 
 	apiextensionsserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/sets"
 	discoveryendpoint "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
-	"k8s.io/apiserver/pkg/endpoints/request"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/filters"
@@ -23,7 +21,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	api "k8s.io/kubernetes/pkg/apis/core"
 	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 )
 
@@ -36,14 +33,21 @@ type Options struct {
 	Certificate, Key []byte
 	// ClientCA verifies client certificates, PEM.
 	ClientCA []byte
+	// TokenKey signs ServiceAccounts' tokens, PEM. Without one, tokens end with this process.
+	TokenKey []byte
 	// ServiceRange is where cluster IPs come from.
 	ServiceRange *net.IPNet
 	// Definitions are CustomResourceDefinitions, YAML, that are served from the start.
 	Definitions [][]byte
+	// Schemas say what definitions mean that store anything, by their names: YAML in the form of a definition's schema.
+	// They are documentation, and what warnings go by. Optional.
+	Schemas map[string][]byte
 	// Namespaces are made when missing.
 	Namespaces []string
 	// Kubelet answers for every node (the kubelet's own API).
 	Kubelet http.Handler
+	// Dial connects to an address and port of the cluster, for webhooks behind Services.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// Reviews look at Ingresses before they are stored. Optional.
 	Reviews []IngressReview
 	// Handlers are further handlers by path prefix, behind the API's authentication and authorization. Optional.
@@ -59,7 +63,12 @@ type Server struct {
 	custom    *apiextensionsserver.CustomResourceDefinitions
 	inProcess *loopback
 	loopback  *restclient.Config
+	client    kubernetes.Interface
 	informers informers.SharedInformerFactory
+	tokens    *tokens
+	roles     *roles
+	loose     looseKinds
+	ended     chan struct{} // closed when Run is over
 }
 
 // New wires the API and makes what must be there before anybody asks: definitions and namespaces. It does not serve yet.
@@ -70,8 +79,19 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	s := &Server{options: o, inProcess: &loopback{}}
+	s := &Server{options: o, inProcess: &loopback{}, ended: make(chan struct{})}
 	s.loopback = &restclient.Config{Host: "http://in-process", Transport: s.inProcess, BearerToken: rand.Text(), QPS: -1}
+	var err error
+	if s.client, err = kubernetes.NewForConfig(s.loopback); err != nil {
+		return nil, fmt.Errorf("make loopback client: %w", err)
+	}
+	if s.loose, err = newLooseKinds(o.Schemas); err != nil {
+		return nil, err
+	}
+	options := newOptions(o.Backend, legacyscheme.Scheme, legacyscheme.Codecs)
+	if err := bootstrap(ctx, options, o.Namespaces); err != nil {
+		return nil, err
+	}
 	config, err := s.config()
 	if err != nil {
 		return nil, err
@@ -82,24 +102,27 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.api, err = config.Complete(nil).New("appliance", s.custom.GenericAPIServer); err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
-	core, err := installResources(ctx, s.api, &resourceDeps{
-		options: newOptions(o.Backend, legacyscheme.Scheme, legacyscheme.Codecs), authorizer: config.Authorization.Authorizer, rules: config.RuleResolver,
-		authentication: config.Authentication, kubelet: newKubeletTransport(o.Kubelet), serviceRange: o.ServiceRange,
+	_, err = installResources(ctx, s.api, &resourceDeps{
+		options: options, authorizer: config.Authorization.Authorizer, rules: config.RuleResolver, authentication: config.Authentication, tokens: s.tokens,
+		budgets: s.client.PolicyV1(), discovery: s.client.Discovery(), kubelet: newKubeletTransport(o.Kubelet), serviceRange: o.ServiceRange,
 	})
 	if err != nil {
 		return nil, err
 	}
+	config.OpenAPIV3Config.Definitions = nil // megabytes, which nobody needs from here on
+	documents := &documents{definitions: s.custom.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister(), loose: s.loose}
+	documents.install(s.api)
 	for path, h := range o.Handlers {
 		s.api.Handler.NonGoRestfulMux.HandlePrefix(path, h)
 	}
-	return s, ensureNamespaces(ctx, core, o.Namespaces)
+	return s, nil
 }
 
 // config is the generic server's configuration: TLS on the given listener, client certificates, no flow control and no
 // audit (one user on one laptop).
 func (s *Server) config() (*genericapiserver.Config, error) {
 	c := genericapiserver.NewConfig(legacyscheme.Codecs)
-	c.EffectiveVersion = compatibility.DefaultBuildEffectiveVersion()
+	c.EffectiveVersion = parseable{compatibility.DefaultBuildEffectiveVersion()}
 	certificate, err := dynamiccertificates.NewStaticCertKeyContent("serving", s.options.Certificate, s.options.Key)
 	if err != nil {
 		return nil, fmt.Errorf("load serving certificate: %w", err)
@@ -108,43 +131,37 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load client CA: %w", err)
 	}
+	if s.tokens, err = newTokens(s.options.TokenKey, s.client); err != nil {
+		return nil, err
+	}
 	c.SecureServing = &genericapiserver.SecureServingInfo{Listener: s.options.Listener, Cert: certificate, ClientCA: clientCA}
 	c.ExternalAddress = s.options.Listener.Addr().String()
 	c.LoopbackClientConfig = s.loopback
-	c.Authentication.Authenticator = newAuthenticator(clientCA)
-	if c.Authorization.Authorizer, err = newAuthorizer(); err != nil {
-		return nil, err
-	}
-	c.RuleResolver = rules{}
+	s.roles = &roles{client: s.client}
+	c.Authentication.APIAudiences = s.tokens.audiences
+	c.Authentication.Authenticator = newAuthenticator(clientCA, s.tokens)
+	c.Authorization.Authorizer, c.RuleResolver = newAuthorizer(s.roles), s.roles
 	genericapiserver.AuthorizeClientBearerToken(s.loopback, &c.Authentication, &c.Authorization)
 	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
 	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsserver.Scheme)
-	c.OpenAPIConfig = genericapiserver.DefaultOpenAPIConfig(generatedopenapi.GetOpenAPIDefinitions, namer)
-	c.OpenAPIConfig.Info.Title = "Kubernetes"
+	// Upstream works out managed fields from it; the documents themselves are served by documents.
 	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(generatedopenapi.GetOpenAPIDefinitions, namer)
-	c.OpenAPIV3Config.Info.Title = "Kubernetes"
+	c.SkipOpenAPIInstallation = true
 	c.AggregatedDiscoveryGroupManager = discoveryendpoint.NewResourceManager("apis")
 	c.RESTOptionsGetter = newOptions(s.options.Backend, legacyscheme.Scheme, legacyscheme.Codecs)
-	client, err := kubernetes.NewForConfig(s.loopback)
-	if err != nil {
-		return nil, fmt.Errorf("make loopback client: %w", err)
-	}
-	s.informers = informers.NewSharedInformerFactory(client, 0)
-	if c.AdmissionControl, err = newAdmission(client, s.informers, s.options.Reviews); err != nil {
+	s.informers = informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(dropManagedFields))
+	if c.AdmissionControl, err = s.newAdmission(c); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func ensureNamespaces(ctx context.Context, core *coreResources, names []string) error {
-	for _, n := range names {
-		namespace := &api.Namespace{ObjectMeta: metav1.ObjectMeta{Name: n}}
-		_, err := core.namespaces.Create(request.WithNamespace(ctx, metav1.NamespaceNone), namespace, nil, &metav1.CreateOptions{})
-		if err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("create namespace %s: %w", n, err)
-		}
+// dropManagedFields keeps half of an object's bytes out of the informers; nothing that is decided here looks at them.
+func dropManagedFields(o any) (any, error) {
+	if a, err := meta.Accessor(o); err == nil {
+		a.SetManagedFields(nil)
 	}
-	return nil
+	return o, nil
 }
 
 // Loopback is the configuration of clients in this process: no socket, all rights, no rate limit.
@@ -154,15 +171,14 @@ func (s *Server) Loopback() *restclient.Config { return restclient.CopyConfig(s.
 func (s *Server) Run(ctx context.Context, ready func()) error {
 	// Once begun, the start is brought to its end: upstream's hooks exit the process when they are stopped half way.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer close(s.ended)
 	defer s.informers.Shutdown()
 	defer s.custom.Informers.Shutdown()
+	defer s.roles.stop()
 	defer stop()
 	prepared := s.api.PrepareRun()
-	// The custom resources' documents join those of the built-in kinds: their controllers start with these set.
-	custom := s.custom.GenericAPIServer
-	custom.OpenAPIVersionedService, custom.OpenAPIV3VersionedService = s.api.OpenAPIVersionedService, s.api.OpenAPIV3VersionedService
-	custom.StaticOpenAPISpec = s.api.StaticOpenAPISpec
 	s.inProcess.serve(s.api.Handler)
+	s.roles.run(serving)
 	// A definition's informer that syncs after the server listens costs a 100 ms poll of upstream's readiness hook.
 	s.custom.Informers.Start(serving.Done())
 	s.informers.Start(serving.Done())

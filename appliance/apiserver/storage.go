@@ -22,6 +22,7 @@ import (
 	"k8s.io/apiserver/pkg/storage/storagebackend/factory"
 	"k8s.io/apiserver/pkg/storage/value/encrypt/identity"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/kubernetes/pkg/api/legacyscheme"
 
 	"github.com/alb-appliance/appliance/state/kv"
 )
@@ -83,7 +84,8 @@ func (o *options) GetRESTOptions(resource schema.GroupResource, _ runtime.Object
 	}
 	config := storagebackend.NewDefaultConfig(registryPrefix, codec)
 	config.EncodeVersioner = encodeVersion
-	return o.restOptions(config, resource, resource.Resource != "events"), nil
+	k, _ := kindOf(resource)
+	return o.restOptions(config, resource, k.warm || o.scheme != legacyscheme.Scheme), nil
 }
 
 // customResources is the storage of kinds that CustomResourceDefinitions define: unstructured JSON.

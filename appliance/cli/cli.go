@@ -29,6 +29,8 @@ type grammar struct {
 	Addon      addonCommand      `cmd:"" help:"List, install and uninstall the add-ons: the ALB and the NGINX Ingress Controller."`
 	Explain    explainCommand    `cmd:"" help:"Say what would happen to a request, and why."`
 	Cloud      cloudCommand      `cmd:"" help:"Look at the simulated cloud and move its clock."`
+	Backup     backupCommand     `cmd:"" help:"Write objects, cloud and keys, as they are at one moment, into a file."`
+	Restore    restoreCommand    `cmd:"" help:"Replace what the data directory holds by a backup."`
 	Trust      trustCommand      `cmd:"" help:"Make this machine trust the internal CA, or stop it."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what works on this machine, what does not, and how to mend it."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`

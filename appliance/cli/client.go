@@ -42,6 +42,20 @@ func (g *grammar) ask(path string, body, view any) error {
 }
 
 func (g *grammar) askRaw(path string, body any) ([]byte, error) {
+	response, err := g.send(path, body, 30*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	raw, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read the appliance's answer: %w", err)
+	}
+	return raw, nil
+}
+
+// send makes a request and gives the answer, which is a good one, within timeout; 0 is no limit.
+func (g *grammar) send(path string, body any, timeout time.Duration) (*http.Response, error) {
 	file, err := g.kubeconfigPath()
 	if err != nil {
 		return nil, err
@@ -50,7 +64,7 @@ func (g *grammar) askRaw(path string, body any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
 	}
-	config.Timeout = 30 * time.Second
+	config.Timeout = timeout
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("read the kubeconfig: %w", err)
@@ -73,15 +87,15 @@ func (g *grammar) askRaw(path string, body any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask the appliance: %w", err)
 	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
 	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read the appliance's answer: %w", err)
 	}
-	if response.StatusCode != http.StatusOK {
-		return nil, errors.New(strings.TrimSpace(string(raw)))
-	}
-	return raw, nil
+	return nil, errors.New(strings.TrimSpace(string(raw)))
 }
 
 // output is the flag of commands that print a table.

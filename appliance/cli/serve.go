@@ -78,6 +78,7 @@ func (c *serveCommand) config(g *grammar) (appliance.Config, error) {
 		return config, fmt.Errorf("--vip-range %s: %w; give a range such as 127.77.0.0/16", c.VIPRange, err)
 	}
 	config.DataDir = g.DataDir
+	config.Version = version
 	config.Listen = c.Listen
 	config.VIPRange = vips
 	config.Region = c.Region

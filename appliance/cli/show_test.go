@@ -35,7 +35,7 @@ func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"serve", "kubeconfig", "endpoints", "hosts", "explain", "cloud zones", "cloud vswitches", "cloud albs list", "cloud albs create", "cloud albs delete",
 		"cloud certificates list", "cloud certificates request", "cloud certificates upload", "cloud certificates renew", "cloud certificates delete",
-		"cloud clock show", "cloud clock advance", "addon list", "addon install", "addon uninstall", "trust install", "trust uninstall", "doctor", "version"} {
+		"cloud clock show", "cloud clock advance", "addon list", "addon install", "addon uninstall", "backup", "restore", "trust install", "trust uninstall", "doctor", "version"} {
 		var out strings.Builder
 		if code := Main(append(strings.Fields(command), "--help"), &out, &out); code != 0 || !strings.Contains(out.String(), "Example:\n") {
 			t.Errorf("%s --help: exit %d, no example in\n%s", command, code, out.String())

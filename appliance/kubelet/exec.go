@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 
 	corev1 "k8s.io/api/core/v1"
@@ -77,11 +76,7 @@ func (t *target) execute(ctx context.Context, command []string, s shell.Streams)
 	if err != nil {
 		return 0, err
 	}
-	c := &shell.Container{
-		Env: maps.Clone(t.run.env), Hostname: t.run.env["HOSTNAME"], Program: t.run.image.Name, Files: files,
-		Network: t.reach, Clock: t.pod.options.Clock, Bare: t.run.image.Bare,
-	}
-	code, err := c.Run(ctx, command, s)
+	code, err := t.shell(files).Run(ctx, command, s)
 	if err != nil {
 		return 0, failedExec(err)
 	}

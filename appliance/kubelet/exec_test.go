@@ -64,8 +64,10 @@ func TestExec(t *testing.T) {
 	configMap := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "settings", Namespace: "default"}, Data: map[string]string{"a": "1", "b": "2"}}
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "hidden", Namespace: "default"}, Data: map[string][]byte{"key": []byte("s3cret")}}
 	w := begin(t, configMap, secret)
+	issued := issueTokens(w, time.Hour)
 	w.create(podOf("web", "nginx", func(p *corev1.Pod) {
 		p.Labels = map[string]string{"app": "web", "b": "2"}
+		p.Spec.ServiceAccountName = "web"
 		p.Spec.HostAliases = []corev1.HostAlias{{IP: "10.1.2.3", Hostnames: []string{"alias"}}}
 		mode := int32(0o400)
 		projected := []corev1.VolumeProjection{
@@ -104,7 +106,8 @@ func TestExec(t *testing.T) {
 		{command: "cat /etc/resolv.conf", out: "search default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 172.21.0.10\noptions ndots:5\n"},
 		{command: "tail -n 4 /etc/hosts", out: "10.0.0.1\tweb\n\n# Entries added by HostAliases.\n10.1.2.3\talias\n"},
 		{command: "cat /config/deep/a.txt /etc/b.conf /projected/key /projected/labels", out: "12s3cretapp=\"web\"\nb=\"2\""},
-		{command: "ls /config /projected /host", out: "/config:\ndeep\n\n/projected:\nkey\nlabels\n\n/host:\n"},
+		{command: "ls /config /projected /host", out: "/config:\ndeep\n\n/projected:\nkey\nlabels\ntoken\n\n/host:\n"},
+		{command: "cat /projected/token", out: "token 1 of web"},
 		{command: "head -n 1 /etc/nginx/conf.d/default.conf", out: "server {\n"},
 		{command: "sh -c 'echo kept > /scratch/f; echo kept > /tmp/f; echo no > /config/f'", err: "sh: can't create /config/f: Read-only file system\n", code: 1},
 		{command: "cat /scratch/f /tmp/f", out: "kept\nkept\n"},
@@ -120,6 +123,9 @@ func TestExec(t *testing.T) {
 		if out != test.out || errs != test.err || code != test.code {
 			t.Errorf("%s: %q, %q, %d", test.command, out, errs, code)
 		}
+	}
+	if got := issued.Load(); got != 1 {
+		t.Errorf("the API was asked for %d tokens; one is good for an hour", got)
 	}
 	if _, _, err := w.exec(t.Context(), server, "web", "", "nosuch"); err == nil || !strings.Contains(err.Error(), `OCI runtime exec failed: exec failed: unable to start container process: exec: "nosuch": executable file not found in $PATH: unknown`) {
 		t.Error(err)

@@ -22,6 +22,8 @@ type execution struct {
 	killed chan struct{}      // SIGKILL
 	once   sync.Once
 	ended  context.Context // ends when the program does
+	// console is the input and output of a command; nil for an image with a program of its own.
+	console *console
 	// scratch is the container's /tmp, which is gone with it.
 	scratch shell.Scratch
 }
@@ -47,16 +49,24 @@ func (c *container) execute(image images.Image, env map[string]string, args []st
 	e := &execution{id: newID(), image: image, env: env, stop: stop, killed: make(chan struct{}), ended: ended}
 	c.execution = e
 	out := c.logs.begin(p.options.Clock)
+	run := image.Run
+	if len(image.Command) > 0 {
+		e.console = newConsole(c.spec, out)
+		run = c.target().command(args, e.console)
+	}
 	sockets := &sockets{listen: p.options.Network.Listen, ip: p.ip, open: map[net.Conn]struct{}{}}
 	p.executions.Go(func() {
 		defer stop()
 		defer end()
-		err := image.Run(ctx, &images.Container{
+		err := run(ctx, &images.Container{
 			Image: c.spec.Image, Env: env, Args: args, PodIP: p.ip, Hostname: env["HOSTNAME"], Stdout: out,
 			Listen: sockets.Listen, Clock: p.options.Clock, Killed: e.killed,
 			Started: sync.OnceFunc(func() { p.post(func() { c.onStarted(e) }) }),
 		})
 		sockets.close()
+		if e.console != nil {
+			e.console.close()
+		}
 		code, startErr := exitOf(err, e, out)
 		out.end()
 		p.post(func() { c.onExit(e, code, startErr) })

@@ -95,6 +95,10 @@ func (t *target) content(ctx context.Context, v corev1.Volume) (map[string]volum
 				err = t.object(ctx, files, object{kindSecret, s.Secret.Name}, s.Secret.Items, v.Projected.DefaultMode, s.Secret.Optional)
 			case s.DownwardAPI != nil:
 				err = t.downward(files, s.DownwardAPI.Items, v.Projected.DefaultMode)
+			case s.ServiceAccountToken != nil:
+				var token string
+				token, err = t.pod.token(ctx, t.found, s.ServiceAccountToken)
+				files[path.Clean(s.ServiceAccountToken.Path)] = volumeFile{[]byte(token), modeOf(v.Projected.DefaultMode, nil)}
 			}
 			if err != nil {
 				return nil, err

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,9 @@ type world struct {
 	mu     sync.Mutex
 	events []string // Reason: Message
 	told   chan struct{}
+
+	tokens    atomic.Int32 // issued
+	tokenLife atomic.Int64 // time.Duration
 }
 
 // begin runs the nodes over the objects that exist and waits until they are ready. They end with the test.
@@ -57,6 +61,7 @@ func begin(t *testing.T, objects ...apiruntime.Object) *world {
 		w.told = make(chan struct{})
 		return true, e, nil
 	})
+	w.client.PrependReactor("create", "serviceaccounts", w.issueToken)
 	w.kubelet = New(Options{Network: w.network, Clock: w.clock, Logger: slog.New(slog.DiscardHandler), ClusterDNS: netip.MustParseAddr("172.21.0.10"), Nodes: []Node{
 		{Name: "n1", Address: netip.MustParseAddr("10.0.0.10"), Zone: "z-a", Region: "z", InstanceID: "i-1", InstanceType: "t", Pods: netip.MustParsePrefix("10.0.0.0/24")},
 	}})

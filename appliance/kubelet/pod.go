@@ -47,6 +47,7 @@ type pod struct {
 	awaited     map[object]*watch
 	told        map[string]bool           // warnings that are given once
 	emptyDirs   map[string]*shell.Scratch // by volume; the map does not change
+	tokens      tokens
 	executions  sync.WaitGroup
 }
 
@@ -57,6 +58,7 @@ func newPod(ctx context.Context, r *runtime, n Node, o *corev1.Pod, settled func
 		node: n, object: o, settled: settled, awaited: map[object]*watch{}, told: map[string]bool{}, emptyDirs: map[string]*shell.Scratch{},
 		startTime: metav1.NewTime(r.options.Clock.Now()).Rfc3339Copy(),
 	}
+	p.tokens.have = map[string]issued{}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	for _, v := range o.Spec.Volumes {
 		if v.EmptyDir != nil {

@@ -40,9 +40,9 @@ func (c *container) start() {
 		c.cannotStart(err)
 		return
 	}
-	c.warnUnsupported()
 	c.state = starting
 	c.execute(image, env, args)
+	c.warnUnsupported()
 }
 
 // pulled says what a pull of a built-in image comes to.
@@ -182,6 +182,9 @@ func (c *container) kill() {
 
 // warnUnsupported says once what the pod asks for and a built-in image cannot give.
 func (c *container) warnUnsupported() {
+	if c.execution == nil || c.execution.console != nil {
+		return // a command reads files
+	}
 	var unread []string
 	for _, m := range c.spec.VolumeMounts {
 		if m.MountPath != "/var/run/secrets/kubernetes.io/serviceaccount" && !c.pod.isEmptyDir(m.Name) {

@@ -43,7 +43,7 @@ func (k *Kubelet) serveExec(w http.ResponseWriter, r *http.Request) {
 		streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
 }
 
-// serveAttach passes on what a container prints from now on. Built-in images read no input.
+// serveAttach passes on what a container prints from now on, and what is typed to a command.
 func (k *Kubelet) serveAttach(w http.ResponseWriter, r *http.Request) {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
@@ -139,10 +139,14 @@ func closeAll(all ...io.WriteCloser) {
 }
 
 // AttachContainer implements remotecommand.Attacher.
-func (e executor) AttachContainer(ctx context.Context, _, _, _ string, _ io.Reader, out, err io.WriteCloser, _ bool, _ <-chan remotecommand.TerminalSize) error {
+func (e executor) AttachContainer(ctx context.Context, _, _, _ string, in io.Reader, out, err io.WriteCloser, tty bool, resize <-chan remotecommand.TerminalSize) error {
 	defer closeAll(out, err)
+	if e.run.console != nil {
+		e.run.console.attach(ctx, e.run.ended.Done(), streamsOf(ctx, in, out, err, tty, resize))
+		return nil
+	}
 	if out == nil {
-		return errors.New("attach without output: built-in images read no input")
+		return errors.New("attach without output: the programs of built-in images read no input")
 	}
 	e.log.copy(ctx, out, func() error { return nil }, logOptions{follow: true, limit: -1, tail: 0})
 	return nil

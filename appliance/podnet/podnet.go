@@ -20,15 +20,23 @@ import (
 type Network struct {
 	mu        sync.RWMutex
 	listeners map[netip.AddrPort]*listener
+	placed    map[netip.AddrPort]string
 
 	services atomic.Pointer[map[netip.AddrPort]*service]
 }
 
 // New gives an empty network.
 func New() *Network {
-	n := &Network{listeners: map[netip.AddrPort]*listener{}}
+	n := &Network{listeners: map[netip.AddrPort]*listener{}, placed: map[netip.AddrPort]string{}}
 	n.services.Store(&map[netip.AddrPort]*service{})
 	return n
+}
+
+// Place has an address and port of the cluster lead to a socket of this machine, HOST:PORT, that somebody else opened.
+func (n *Network) Place(at netip.AddrPort, socket string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.placed[at] = socket
 }
 
 // service is what an address of a Service leads to. The endpoints take turns.
@@ -73,6 +81,9 @@ func (n *Network) Resolve(at netip.AddrPort) (string, error) {
 	defer n.mu.RUnlock()
 	if l := n.listeners[target]; l != nil {
 		return l.socket, nil
+	}
+	if socket := n.placed[target]; socket != "" {
+		return socket, nil
 	}
 	return "", refused(target)
 }

@@ -7,7 +7,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery/cached/memory"
-	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/restmapper"
 	"k8s.io/controller-manager/pkg/informerfactory"
 	"k8s.io/kubernetes/pkg/controller/garbagecollector"
@@ -17,14 +16,13 @@ import (
 const discoveryPeriod = 30 * time.Second
 
 // garbage deletes what its owners left behind.
-func (s *set) garbage(ctx context.Context, start func(func(context.Context))) error {
+func (s *set) garbage(ctx context.Context, start starter) error {
 	ignored := map[schema.GroupResource]struct{}{}
 	for r := range garbagecollector.DefaultIgnoredResources() {
 		ignored[r] = struct{}{}
 	}
-	shared := metadatainformer.NewSharedInformerFactory(s.metadata, 0)
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(s.client.Discovery()))
-	graph := garbagecollector.NewDependencyGraphBuilder(ctx, s.metadata, mapper, ignored, informerfactory.NewInformerFactory(s.factory, shared), s.started)
+	graph := garbagecollector.NewDependencyGraphBuilder(ctx, s.metadata, mapper, ignored, informerfactory.NewInformerFactory(s.factory, s.shared), s.started)
 	collector, err := garbagecollector.NewComposedGarbageCollector(ctx, s.client, s.metadata, mapper, graph)
 	if err != nil {
 		return fmt.Errorf("make garbage collector: %w", err)
@@ -33,7 +31,7 @@ func (s *set) garbage(ctx context.Context, start func(func(context.Context))) er
 	start(func(ctx context.Context) { collector.Sync(ctx, s.client.Discovery(), discoveryPeriod) })
 	start(func(ctx context.Context) {
 		<-s.started
-		shared.Start(ctx.Done())
+		s.shared.Start(ctx.Done())
 	})
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 // namespaces empties namespaces that are being deleted. Upstream's controller waits five seconds before it looks and
 // doubles from there; this queue looks at once.
-func (s *set) namespaces(ctx context.Context, start func(func(context.Context))) error {
+func (s *set) namespaces(ctx context.Context, start starter) error {
 	deleter := deletion.NewNamespacedResourcesDeleter(ctx, s.client.CoreV1().Namespaces(), s.metadata, s.client.CoreV1(),
 		s.client.Discovery().ServerPreferredNamespacedResources, corev1.FinalizerKubernetes)
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](20*time.Millisecond, 5*time.Second))

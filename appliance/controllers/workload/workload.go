@@ -15,16 +15,16 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
-	"k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher"
 	"k8s.io/kubernetes/pkg/controller/daemon"
 	"k8s.io/kubernetes/pkg/controller/deployment"
 	"k8s.io/kubernetes/pkg/controller/endpoint"
 	"k8s.io/kubernetes/pkg/controller/endpointslice"
 	"k8s.io/kubernetes/pkg/controller/replicaset"
-	"k8s.io/kubernetes/pkg/controller/serviceaccount"
+	"k8s.io/kubernetes/pkg/controller/replication"
 	"k8s.io/kubernetes/pkg/controller/statefulset"
 )
 
@@ -35,6 +35,8 @@ const maxEndpointsPerSlice = 100
 type Options struct {
 	// Client reaches the API.
 	Client *restclient.Config
+	// TokenKey signs the tokens in Secrets, PEM.
+	TokenKey []byte
 	// RootCA is published into every namespace (ConfigMap kube-root-ca.crt), PEM.
 	RootCA []byte
 	Logger *slog.Logger
@@ -53,8 +55,8 @@ func Run(ctx context.Context, o Options) error {
 	defer cancel()
 	running.Go(func() { <-ctx.Done() })
 	start := func(run func(context.Context)) { running.Go(func() { run(ctx) }) }
-	for _, add := range []func(context.Context, func(func(context.Context))) error{
-		set.replicas, set.endpoints, set.accounts, set.namespaces, set.garbage,
+	for _, add := range []func(context.Context, starter) error{
+		set.replicas, set.endpoints, set.accounts, set.namespaces, set.batch, set.limits, set.garbage,
 	} {
 		if err := add(ctx, start); err != nil {
 			return err
@@ -73,7 +75,8 @@ type set struct {
 	client   kubernetes.Interface
 	metadata metadata.Interface
 	factory  informers.SharedInformerFactory
-	started  chan struct{} // closed when the informers run
+	shared   metadatainformer.SharedInformerFactory // of all kinds, names and owners only
+	started  chan struct{}                          // closed when the informers run
 }
 
 func newSet(o Options) (*set, error) {
@@ -89,7 +92,7 @@ func newSet(o Options) (*set, error) {
 		return nil, fmt.Errorf("make metadata client of the workload controllers: %w", err)
 	}
 	return &set{
-		options: o, client: client, metadata: meta, started: make(chan struct{}),
+		options: o, client: client, metadata: meta, started: make(chan struct{}), shared: metadatainformer.NewSharedInformerFactory(meta, 0),
 		factory: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(dropManagedFields)),
 	}, nil
 }
@@ -102,46 +105,52 @@ func dropManagedFields(o any) (any, error) {
 	return o, nil
 }
 
-func (s *set) replicas(ctx context.Context, start func(func(context.Context))) error {
+// replicas keeps pods in number: what Deployments, ReplicaSets, StatefulSets, DaemonSets and ReplicationControllers want.
+func (s *set) replicas(ctx context.Context, start starter) error {
 	core, apps := s.factory.Core().V1(), s.factory.Apps().V1()
 	d, err := deployment.NewDeploymentController(ctx, apps.Deployments(), apps.ReplicaSets(), core.Pods(), s.client)
 	if err != nil {
 		return fmt.Errorf("make deployment controller: %w", err)
 	}
 	r := replicaset.NewReplicaSetController(ctx, apps.ReplicaSets(), core.Pods(), s.client, replicaset.BurstReplicas)
+	start(func(ctx context.Context) { d.Run(ctx, 1) })
+	start(func(ctx context.Context) { r.Run(ctx, 1) })
+	if err := s.whenUsed(ctx, start, apps.StatefulSets().Informer(), s.statefulSets); err != nil {
+		return err
+	}
+	if err := s.whenUsed(ctx, start, apps.DaemonSets().Informer(), s.daemonSets); err != nil {
+		return err
+	}
+	return s.whenUsed(ctx, start, core.ReplicationControllers().Informer(), func(ctx context.Context, start starter) error {
+		rc := replication.NewReplicationManager(ctx, core.Pods(), core.ReplicationControllers(), s.client, replication.BurstReplicas)
+		start(func(ctx context.Context) { rc.Run(ctx, 1) })
+		return nil
+	})
+}
+
+func (s *set) statefulSets(ctx context.Context, start starter) error {
+	core, apps := s.factory.Core().V1(), s.factory.Apps().V1()
 	st := statefulset.NewStatefulSetController(ctx, core.Pods(), apps.StatefulSets(), core.PersistentVolumeClaims(), apps.ControllerRevisions(), s.client)
+	start(func(ctx context.Context) { st.Run(ctx, 1) })
+	return nil
+}
+
+func (s *set) daemonSets(ctx context.Context, start starter) error {
+	core, apps := s.factory.Core().V1(), s.factory.Apps().V1()
 	ds, err := daemon.NewDaemonSetsController(ctx, apps.DaemonSets(), apps.ControllerRevisions(), core.Pods(), core.Nodes(), s.client,
 		flowcontrol.NewBackOff(time.Second, 15*time.Minute))
 	if err != nil {
 		return fmt.Errorf("make daemon set controller: %w", err)
 	}
-	start(func(ctx context.Context) { d.Run(ctx, 1) })
-	start(func(ctx context.Context) { r.Run(ctx, 1) })
-	start(func(ctx context.Context) { st.Run(ctx, 1) })
 	start(func(ctx context.Context) { ds.Run(ctx, 1) })
 	return nil
 }
 
-func (s *set) endpoints(ctx context.Context, start func(func(context.Context))) error {
+func (s *set) endpoints(ctx context.Context, start starter) error {
 	core := s.factory.Core().V1()
 	e := endpoint.NewEndpointController(ctx, core.Pods(), core.Services(), core.Endpoints(), s.client, 0)
 	es := endpointslice.NewController(ctx, core.Pods(), core.Services(), core.Nodes(), s.factory.Discovery().V1().EndpointSlices(), maxEndpointsPerSlice, s.client, 0)
 	start(func(ctx context.Context) { e.Run(ctx, 1) })
 	start(func(ctx context.Context) { es.Run(ctx, 1) })
-	return nil
-}
-
-func (s *set) accounts(ctx context.Context, start func(func(context.Context))) error {
-	core := s.factory.Core().V1()
-	a, err := serviceaccount.NewServiceAccountsController(klog.FromContext(ctx), core.ServiceAccounts(), core.Namespaces(), s.client, serviceaccount.DefaultServiceAccountsControllerOptions())
-	if err != nil {
-		return fmt.Errorf("make service account controller: %w", err)
-	}
-	p, err := rootcacertpublisher.NewPublisher(core.ConfigMaps(), core.Namespaces(), s.client, s.options.RootCA)
-	if err != nil {
-		return fmt.Errorf("make root CA publisher: %w", err)
-	}
-	start(func(ctx context.Context) { a.Run(ctx, 1) })
-	start(func(ctx context.Context) { p.Run(ctx, 1) })
 	return nil
 }

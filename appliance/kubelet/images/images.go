@@ -1,5 +1,5 @@
 // Package images is the catalogue of built-in images (DESIGN D7, NGINX-FACTS 8): servers in this process that answer as
-// the containers do that manifests of this field use.
+// the containers do that manifests of this field use, and images that run commands (busybox), which the kubelet does.
 //
 // An image is found by the last parts of its repository's name; registry host, tag and digest do not matter, so that
 // mirrors and pinned versions work. An image reads the environment and the arguments that its real twin reads.
@@ -25,6 +25,11 @@ type Image struct {
 	Port uint16
 	// Entrypoints are the programs that `command` may name; the image is that program.
 	Entrypoints []string
+	// Command is what an image runs that has no program of its own: the commands of the small shell, as the pod says, and
+	// this where it says nothing. Run is not for such an image.
+	Command []string
+	// Front is the program that arguments are for that name none (the entrypoint of curlimages/curl).
+	Front string
 	// Bare says that the twin's image holds its program and no others: no shell, no curl.
 	Bare bool
 	// Files are what the twin's image has and the built-in one tells truly, by path.
@@ -74,6 +79,12 @@ func (e *StartError) Error() string { return e.Reason }
 // Check refuses a command or arguments that the built-in image would have to ignore, and gives the arguments that are
 // left for it.
 func (i Image) Check(command, args []string) ([]string, error) {
+	if len(i.Command) > 0 {
+		if line := slices.Concat(command, args); len(line) > 0 {
+			return line, nil
+		}
+		return i.Command, nil
+	}
 	if len(command) > 0 {
 		program := command[0][strings.LastIndex(command[0], "/")+1:]
 		if !slices.Contains(i.Entrypoints, program) {
@@ -151,6 +162,9 @@ func catalogue() []entry {
 	add(Image{Name: "go-httpbin", Port: 8080, Entrypoints: []string{"go-httpbin"}, takesArgs: true, Bare: true, run: runGoHTTPBin}, "go-httpbin")
 	add(Image{Name: "http-echo", Port: 5678, Entrypoints: []string{"http-echo"}, takesArgs: true, Bare: true, run: runHTTPEcho}, "http-echo")
 	add(Image{Name: "whoami", Port: 80, Entrypoints: []string{"whoami"}, takesArgs: true, Bare: true, run: runWhoami}, "whoami")
+	add(Image{Name: "busybox", Command: []string{"sh"}}, "busybox")
+	add(Image{Name: "alpine", Command: []string{"/bin/sh"}}, "alpine")
+	add(Image{Name: "curl", Command: []string{"curl"}, Front: "curl"}, "curlimages/curl", "curl")
 	add(Image{Name: "alb-sample/cafe", Port: 8080, Entrypoints: []string{"cafe"}, run: runCafe}, "cafe")
 	return all
 }

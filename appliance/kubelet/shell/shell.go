@@ -88,6 +88,12 @@ func (c *Container) Run(ctx context.Context, command []string, s Streams) (int, 
 	return code, nil
 }
 
+// Find says, by a NotFoundError, when there is no such program.
+func (c *Container) Find(program string) error {
+	_, err := (&process{Container: c, env: c.environment(false), dir: "/"}).find(program)
+	return err
+}
+
 // searchPath is where programs are looked for when nothing else is said.
 const searchPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -28,6 +28,11 @@ var (
 //go:embed crd.yaml
 var Manifest []byte
 
+// Schema is what an AlbConfig means, field by field, as YAML in the form of a definition's schema. Manifest does not enforce it.
+//
+//go:embed schema.yaml
+var Schema []byte
+
 // AlbConfig describes one ALB instance and its listeners.
 type AlbConfig struct {
 	metav1.TypeMeta   `json:",inline"`
