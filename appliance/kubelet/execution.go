@@ -55,11 +55,12 @@ func (c *container) execute(image images.Image, env map[string]string, args []st
 		run = c.target().command(args, e.console)
 	}
 	sockets := &sockets{listen: p.options.Network.Listen, ip: p.ip, open: map[net.Conn]struct{}{}}
+	name := c.spec.Image // the pod's goroutine may exchange the spec
 	p.executions.Go(func() {
 		defer stop()
 		defer end()
 		err := run(ctx, &images.Container{
-			Image: c.spec.Image, Env: env, Args: args, PodIP: p.ip, Hostname: env["HOSTNAME"], Stdout: out,
+			Image: name, Env: env, Args: args, PodIP: p.ip, Hostname: env["HOSTNAME"], Stdout: out,
 			Listen: sockets.Listen, Clock: p.options.Clock, Killed: e.killed,
 			Started: sync.OnceFunc(func() { p.post(func() { c.onStarted(e) }) }),
 		})
