@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jonboulle/clockwork"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/dynamicinformer"
@@ -187,9 +188,13 @@ func (c *Controller) reconcile(ctx context.Context, name string) error {
 	}
 	c.tellNotes(object, notes(config, result.without))
 	c.tellApplied(object, members, model.Waiting, result.changed)
-	return errors.Join(
-		c.writeStatus(ctx, object, config.Status, result),
-		c.writeIngressStatus(ctx, name, members, result.loadBalancer.DNSName))
+	err = c.writeStatus(ctx, object, config.Status, result)
+	if apierrors.IsNotFound(err) {
+		// It went while its instance was made, in spite of the finalizer: upstream's API carries out a deletion that has
+		// read the object just before the finalizer came as if there were none.
+		return c.deployer(object).remove(ctx) // a new one: to d all it made is in use
+	}
+	return errors.Join(err, c.writeIngressStatus(ctx, name, members, result.loadBalancer.DNSName))
 }
 
 // deployer is what acts in the cloud for an AlbConfig.

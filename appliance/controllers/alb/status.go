@@ -88,7 +88,7 @@ func (c *Controller) complain(o runtime.Object, reason string, err error) {
 	}
 }
 
-// writeStatus shows the instance on the AlbConfig.
+// writeStatus shows the instance on the AlbConfig; that one is gone is an error, too.
 func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstructured, have albv1.AlbConfigStatus, result deployed) error {
 	want := albv1.AlbConfigStatus{LoadBalancer: albv1.LoadBalancerStatus{
 		ID: result.loadBalancer.LoadBalancerID, DNSName: result.loadBalancer.DNSName,
@@ -105,8 +105,10 @@ func (c *Controller) writeStatus(ctx context.Context, object *unstructured.Unstr
 		return fmt.Errorf("encode status: %w", err)
 	}
 	_, err = c.dynamic.Resource(albv1.Resource).Patch(ctx, object.GetName(), types.MergePatchType, raw, metav1.PatchOptions{}, "status")
-	if err != nil && !apierrors.IsNotFound(err) {
-		c.complain(object, reasonFailedStatus, err)
+	if err != nil {
+		if !apierrors.IsNotFound(err) {
+			c.complain(object, reasonFailedStatus, err)
+		}
 		return fmt.Errorf("write status of albconfig %s: %w", object.GetName(), err)
 	}
 	return nil
