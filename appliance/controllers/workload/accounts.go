@@ -34,37 +34,39 @@ func (s *set) accounts(ctx context.Context, start starter) error {
 	return s.secretTokens(ctx, start)
 }
 
-// secretTokens fills Secrets of type kubernetes.io/service-account-token, the way before TokenRequest. Only those are
-// watched: others may be large (helm's releases).
+// secretTokens fills Secrets of type kubernetes.io/service-account-token, the way before TokenRequest.
 func (s *set) secretTokens(ctx context.Context, start starter) error {
-	tokens := informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(dropManagedFields), informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeServiceAccountToken)).String()
-	}))
-	secrets := tokens.Core().V1().Secrets()
-	err := s.whenUsed(ctx, start, secrets.Informer(), func(ctx context.Context, start starter) error {
-		key, err := keyutil.ParsePrivateKeyPEM(s.options.TokenKey)
-		if err != nil {
-			return fmt.Errorf("load token key: %w", err)
-		}
-		generator, err := serviceaccount.JWTTokenGenerator(serviceaccount.LegacyIssuer, key)
-		if err != nil {
-			return fmt.Errorf("load token key: %w", err)
-		}
-		t, err := serviceaccountcontroller.NewTokensController(klog.FromContext(ctx), s.factory.Core().V1().ServiceAccounts(), secrets, s.client,
-			serviceaccountcontroller.TokensControllerOptions{TokenGenerator: generator, RootCA: s.options.RootCA})
-		if err != nil {
-			return fmt.Errorf("make token controller: %w", err)
-		}
-		start(func(ctx context.Context) { t.Run(ctx, 1) })
-		return nil
-	})
-	if err != nil {
+	tokens := s.tokenSecrets()
+	if err := s.whenUsed(ctx, start, tokens.Core().V1().Secrets().Informer(), (*set).tokenController); err != nil {
 		return err
 	}
-	start(func(ctx context.Context) {
-		tokens.Start(ctx.Done())
-		<-ctx.Done()
-		tokens.Shutdown()
-	})
+	start(func(ctx context.Context) { runFactory(ctx, tokens) })
+	return nil
+}
+
+// tokenSecrets watches Secrets of tokens only: others may be large (helm's releases).
+func (s *set) tokenSecrets() informers.SharedInformerFactory {
+	return newFactory(s.client, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector("type", string(corev1.SecretTypeServiceAccountToken)).String()
+	}))
+}
+
+func (s *set) tokenController(ctx context.Context, start starter) error {
+	key, err := keyutil.ParsePrivateKeyPEM(s.options.TokenKey)
+	if err != nil {
+		return fmt.Errorf("load token key: %w", err)
+	}
+	generator, err := serviceaccount.JWTTokenGenerator(serviceaccount.LegacyIssuer, key)
+	if err != nil {
+		return fmt.Errorf("load token key: %w", err)
+	}
+	tokens := s.tokenSecrets()
+	t, err := serviceaccountcontroller.NewTokensController(klog.FromContext(ctx), s.factory.Core().V1().ServiceAccounts(), tokens.Core().V1().Secrets(), s.client,
+		serviceaccountcontroller.TokensControllerOptions{TokenGenerator: generator, RootCA: s.options.RootCA})
+	if err != nil {
+		return fmt.Errorf("make token controller: %w", err)
+	}
+	start(func(ctx context.Context) { t.Run(ctx, 1) })
+	start(func(ctx context.Context) { runFactory(ctx, tokens) })
 	return nil
 }

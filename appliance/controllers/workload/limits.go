@@ -21,10 +21,10 @@ import (
 
 // limits keeps the counts that admission and evictions go by: PodDisruptionBudgets and ResourceQuotas.
 func (s *set) limits(ctx context.Context, start starter) error {
-	if err := s.whenUsed(ctx, start, s.factory.Policy().V1().PodDisruptionBudgets().Informer(), s.disruption); err != nil {
+	if err := s.whenUsed(ctx, start, s.factory.Policy().V1().PodDisruptionBudgets().Informer(), (*set).disruption); err != nil {
 		return err
 	}
-	return s.whenUsed(ctx, start, s.factory.Core().V1().ResourceQuotas().Informer(), s.quotas)
+	return s.whenUsed(ctx, start, s.factory.Core().V1().ResourceQuotas().Informer(), (*set).quotas)
 }
 
 func (s *set) disruption(ctx context.Context, start starter) error {

@@ -93,7 +93,7 @@ func newSet(o Options) (*set, error) {
 	}
 	return &set{
 		options: o, client: client, metadata: meta, started: make(chan struct{}), shared: metadatainformer.NewSharedInformerFactory(meta, 0),
-		factory: informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTransform(dropManagedFields)),
+		factory: newFactory(client),
 	}, nil
 }
 
@@ -115,17 +115,20 @@ func (s *set) replicas(ctx context.Context, start starter) error {
 	r := replicaset.NewReplicaSetController(ctx, apps.ReplicaSets(), core.Pods(), s.client, replicaset.BurstReplicas)
 	start(func(ctx context.Context) { d.Run(ctx, 1) })
 	start(func(ctx context.Context) { r.Run(ctx, 1) })
-	if err := s.whenUsed(ctx, start, apps.StatefulSets().Informer(), s.statefulSets); err != nil {
+	if err := s.whenUsed(ctx, start, apps.StatefulSets().Informer(), (*set).statefulSets); err != nil {
 		return err
 	}
-	if err := s.whenUsed(ctx, start, apps.DaemonSets().Informer(), s.daemonSets); err != nil {
+	if err := s.whenUsed(ctx, start, apps.DaemonSets().Informer(), (*set).daemonSets); err != nil {
 		return err
 	}
-	return s.whenUsed(ctx, start, core.ReplicationControllers().Informer(), func(ctx context.Context, start starter) error {
-		rc := replication.NewReplicationManager(ctx, core.Pods(), core.ReplicationControllers(), s.client, replication.BurstReplicas)
-		start(func(ctx context.Context) { rc.Run(ctx, 1) })
-		return nil
-	})
+	return s.whenUsed(ctx, start, core.ReplicationControllers().Informer(), (*set).replicationControllers)
+}
+
+func (s *set) replicationControllers(ctx context.Context, start starter) error {
+	core := s.factory.Core().V1()
+	rc := replication.NewReplicationManager(ctx, core.Pods(), core.ReplicationControllers(), s.client, replication.BurstReplicas)
+	start(func(ctx context.Context) { rc.Run(ctx, 1) })
+	return nil
 }
 
 func (s *set) statefulSets(ctx context.Context, start starter) error {
