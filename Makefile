@@ -39,7 +39,7 @@ scripts: ## run the scenarios whose name matches RUN
 
 .PHONY: update
 update: ## rewrite the golden files
-	go test ./dataplane ./appliance/controllers/alb ./appliance/controllers/nginx ./appliance/edge -update
+	go test ./dataplane ./appliance/apiserver ./appliance/controllers/alb ./appliance/controllers/nginx ./appliance/edge -update
 
 .PHONY: bench
 bench: build ## measure start, memory and apply-to-traffic

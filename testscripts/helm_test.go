@@ -30,6 +30,6 @@ func helm(ts *testscript.TestScript, neg bool, args []string) {
 	binary, err := helmBinary()
 	ts.Check(err)
 	if err := ts.Exec(binary, args...); (err != nil) != neg {
-		ts.Fatalf("helm: %v", err)
+		ts.Fatalf("helm: %v\n%s", err, logOf(ts))
 	}
 }

@@ -151,9 +151,15 @@ func kill9(ts *testscript.TestScript, neg bool, _ []string) {
 	p.cmd = nil
 }
 
-// end is the last thing of a scenario.
-func (p *process) end() {
-	if p.cmd != nil {
+// end is the last thing of a scenario. An appliance that has ended by itself has its log shown.
+func (p *process) end(t testscript.T) {
+	if p.cmd == nil {
+		return
+	}
+	select {
+	case err := <-p.done:
+		t.Log("the appliance ended by itself:", err, "\n", p.log)
+	default:
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	}

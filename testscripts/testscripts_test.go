@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("LONG", strings.Repeat("long", 33<<8)) // 33 KiB
 			e.Setenv("KUBECONFIG", filepath.Join(p.data, "kubeconfig"))
 			e.Setenv("XDG_DATA_HOME", filepath.Join(e.WorkDir, "xdg"))
-			e.Defer(p.end)
+			e.Defer(func() { p.end(e.T()) })
 			return nil
 		},
 		Condition: func(c string) (bool, error) {
