@@ -45,7 +45,7 @@ func (s *Server) newAdmission(c *genericapiserver.Config) (admission.Interface, 
 	plugins := &admission.Plugins{}
 	for _, register := range []func(*admission.Plugins){
 		lifecycle.Register, limitranger.Register, serviceaccount.Register, podsecurity.Register, podpriority.Register, defaulttolerationseconds.Register,
-		runtimeclass.Register, defaultingressclass.Register, mutatingwebhook.Register, validating.Register, validatingwebhook.Register, resourcequota.Register,
+		runtimeclass.Register, defaultingressclass.Register, mutatingwebhook.Register, registerPolicies, validatingwebhook.Register, resourcequota.Register,
 	} {
 		register(plugins)
 	}

@@ -8,11 +8,13 @@ import (
 	"k8s.io/apiextensions-apiserver/pkg/apis/apiextensions"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	apiextensionsserver "k8s.io/apiextensions-apiserver/pkg/apiserver"
+	definitionsopenapi "k8s.io/apiextensions-apiserver/pkg/generated/openapi"
 	crdstore "k8s.io/apiextensions-apiserver/pkg/registry/customresourcedefinition"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	"k8s.io/apiserver/pkg/endpoints/request"
 	"k8s.io/apiserver/pkg/registry/rest"
 	genericapiserver "k8s.io/apiserver/pkg/server"
@@ -23,6 +25,9 @@ func newCustomResources(generic *genericapiserver.Config, backend Backend) (*api
 	config := *generic
 	config.PostStartHooks = map[string]genericapiserver.PostStartHookConfigEntry{}
 	config.RESTOptionsGetter = newOptions(backend, apiextensionsserver.Scheme, apiextensionsserver.Codecs)
+	// Upstream works out the managed fields of definitions from it.
+	namer := openapinamer.NewDefinitionNamer(apiextensionsserver.Scheme)
+	config.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(definitionsopenapi.GetOpenAPIDefinitions, namer)
 	config.MergedResourceConfig = apiextensionsserver.DefaultAPIResourceConfigSource()
 	server, err := (&apiextensionsserver.Config{
 		GenericConfig: &genericapiserver.RecommendedConfig{Config: config},

@@ -15,6 +15,21 @@ const DocumentV2 = documentV2
 
 var HashOf = hashOf
 
+type (
+	GroupModels = groupModels
+	KindModel   = kindModel
+)
+
+var ReadModels = readModels
+
+// ModelsFile is where the models of a group are.
+func ModelsFile(group string) string {
+	if group == "" {
+		return coreModels
+	}
+	return group
+}
+
 // Describe has upstream make the OpenAPI documents of what s serves.
 func Describe(s *Server, maker routes.OpenAPI, paths *mux.PathRecorderMux) *spec.Swagger {
 	container := s.api.Handler.GoRestfulContainer

@@ -105,34 +105,32 @@ func (g apiGroup) groupVersions() []schema.GroupVersion {
 }
 
 // installResources serves every row of groups.
-func installResources(ctx context.Context, server *genericapiserver.GenericAPIServer, d *resourceDeps) (*coreResources, error) {
+func installResources(ctx context.Context, into installer, d *resourceDeps) error {
 	core, err := newCoreResources(ctx, d)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	info := genericapiserver.NewDefaultAPIGroupInfo("", legacyscheme.Scheme, legacyscheme.ParameterCodec, legacyscheme.Codecs)
-	info.PrioritizedVersions = []schema.GroupVersion{{Version: "v1"}}
-	info.VersionedResourcesStorageMap["v1"] = core.storage
-	if err := server.InstallLegacyAPIGroup(genericapiserver.DefaultLegacyAPIPrefix, &info); err != nil {
-		return nil, fmt.Errorf("install core group: %w", err)
+	group := genericapiserver.NewDefaultAPIGroupInfo("", legacyscheme.Scheme, legacyscheme.ParameterCodec, legacyscheme.Codecs)
+	group.PrioritizedVersions = []schema.GroupVersion{{Version: "v1"}}
+	group.VersionedResourcesStorageMap["v1"] = core.storage
+	if err := into.install(&group); err != nil {
+		return err
 	}
-	var infos []*genericapiserver.APIGroupInfo
 	for _, g := range groups {
 		if g.provider == nil {
 			continue
 		}
-		info, err := g.provider(d).NewRESTStorage(g, d.options)
+		group, err := g.provider(d).NewRESTStorage(g, d.options)
 		if err != nil {
-			return nil, fmt.Errorf("make registries of %s: %w", g.name, err)
+			return fmt.Errorf("make registries of %s: %w", g.name, err)
 		}
-		info.PrioritizedVersions = g.groupVersions()
-		infos = append(infos, &info)
+		group.PrioritizedVersions = g.groupVersions()
+		if err := into.install(&group); err != nil {
+			return err
+		}
 	}
 	events := genericapiserver.NewDefaultAPIGroupInfo("events.k8s.io", legacyscheme.Scheme, legacyscheme.ParameterCodec, legacyscheme.Codecs)
 	events.PrioritizedVersions = []schema.GroupVersion{{Group: "events.k8s.io", Version: "v1"}}
 	events.VersionedResourcesStorageMap["v1"] = map[string]rest.Storage{"events": core.storage["events"]}
-	if err := server.InstallAPIGroups(append(infos, &events)...); err != nil {
-		return nil, fmt.Errorf("install API groups: %w", err)
-	}
-	return core, nil
+	return into.install(&events)
 }

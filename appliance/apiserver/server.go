@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/util/sets"
 	discoveryendpoint "k8s.io/apiserver/pkg/endpoints/discovery/aggregated"
-	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/filters"
@@ -21,7 +20,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	restclient "k8s.io/client-go/rest"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
-	generatedopenapi "k8s.io/kubernetes/pkg/generated/openapi"
 )
 
 // Options is what a Server needs. All fields are required unless said.
@@ -102,14 +100,13 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.api, err = config.Complete(nil).New("appliance", s.custom.GenericAPIServer); err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
-	_, err = installResources(ctx, s.api, &resourceDeps{
+	err = installResources(ctx, installer{s.api, config}, &resourceDeps{
 		options: options, authorizer: config.Authorization.Authorizer, rules: config.RuleResolver, authentication: config.Authentication, tokens: s.tokens,
 		budgets: s.client.PolicyV1(), discovery: s.client.Discovery(), kubelet: newKubeletTransport(o.Kubelet), serviceRange: o.ServiceRange,
 	})
 	if err != nil {
 		return nil, err
 	}
-	config.OpenAPIV3Config.Definitions = nil // megabytes, which nobody needs from here on
 	documents := &documents{definitions: s.custom.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister(), loose: s.loose}
 	documents.install(s.api)
 	for path, h := range o.Handlers {
@@ -143,10 +140,7 @@ func (s *Server) config() (*genericapiserver.Config, error) {
 	c.Authorization.Authorizer, c.RuleResolver = newAuthorizer(s.roles), s.roles
 	genericapiserver.AuthorizeClientBearerToken(s.loopback, &c.Authentication, &c.Authorization)
 	c.LongRunningFunc = filters.BasicLongRunningRequestCheck(sets.NewString("watch", "proxy"), sets.NewString("attach", "exec", "proxy", "log", "portforward"))
-	namer := openapinamer.NewDefinitionNamer(legacyscheme.Scheme, apiextensionsserver.Scheme)
-	// Upstream works out managed fields from it; the documents themselves are served by documents.
-	c.OpenAPIV3Config = genericapiserver.DefaultOpenAPIV3Config(generatedopenapi.GetOpenAPIDefinitions, namer)
-	c.SkipOpenAPIInstallation = true
+	c.SkipOpenAPIInstallation = true // documents serves them
 	c.AggregatedDiscoveryGroupManager = discoveryendpoint.NewResourceManager("apis")
 	c.RESTOptionsGetter = newOptions(s.options.Backend, legacyscheme.Scheme, legacyscheme.Codecs)
 	s.informers = informers.NewSharedInformerFactoryWithOptions(s.client, 0, informers.WithTransform(dropManagedFields))

@@ -147,10 +147,11 @@ func (o *options) rawStorage(config *storagebackend.ConfigForResource, prefix st
 func (o *options) cachedStorage(config *storagebackend.ConfigForResource, prefix string, keyFunc func(runtime.Object) (string, error),
 	newFunc, newListFunc func() runtime.Object, attrs storage.AttrFunc, triggers storage.IndexerFuncs, indexers *cache.Indexers,
 ) (storage.Interface, factory.DestroyFunc, error) {
-	s, err := o.etcd3(config, prefix, newFunc, newListFunc)
+	raw, err := o.etcd3(config, prefix, newFunc, newListFunc)
 	if err != nil {
 		return nil, nil, err
 	}
+	s := prompt{raw, o.backend.Store, config.Prefix + absolute(prefix)}
 	c, err := cacher.NewCacherFromConfig(cacher.Config{
 		Storage: s, Versioner: storage.APIObjectVersioner{}, GroupResource: config.GroupResource,
 		EventsHistoryWindow: config.EventsHistoryWindow, ResourcePrefix: absolute(prefix), KeyFunc: keyFunc,
@@ -168,6 +169,21 @@ func (o *options) cachedStorage(config *storagebackend.ConfigForResource, prefix
 type closableStorage interface {
 	storage.Interface
 	Close()
+}
+
+// prompt has a consistent read wait for the watch cache no longer than it takes: upstream asks a watch what it has reached
+// every 100 ms, for it would cost a real etcd something.
+type prompt struct {
+	closableStorage
+	store  *kv.Store
+	prefix string // of the kind's keys
+}
+
+// GetCurrentResourceVersion implements storage.Interface.
+func (p prompt) GetCurrentResourceVersion(context.Context) (uint64, error) {
+	revision := p.store.Revision()
+	p.store.RequestProgress(p.prefix)
+	return uint64(revision), nil
 }
 
 // ownLease gives each Event a lease of its own: upstream shares one for a minute of the machine's clock, and the one

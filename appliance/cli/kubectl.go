@@ -10,6 +10,8 @@ import (
 	"k8s.io/component-base/cli"
 	"k8s.io/kubectl/pkg/cmd"
 	cmdutil "k8s.io/kubectl/pkg/cmd/util"
+
+	_ "github.com/alb-appliance/appliance/appliance/cli/english" // before kubectl's packages
 )
 
 type kubectlCommand struct {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/alb-appliance/appliance/appliance"
+	"github.com/alb-appliance/appliance/appliance/cli/startup"
 	"github.com/alb-appliance/appliance/appliance/edge"
 	"github.com/alb-appliance/appliance/cloudsim"
 )
@@ -40,7 +41,6 @@ func (serveCommand) Help() string {
 
 // Run serves until interrupted; a second interrupt ends at once.
 func (c *serveCommand) Run(s *streams, g *grammar) error {
-	collectLittle()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	config, err := c.config(g)
@@ -59,7 +59,7 @@ func (c *serveCommand) Run(s *streams, g *grammar) error {
 		fmt.Fprintf(s.out, "load balancers   %s, %s\n", r.VIPRange, modeText(r.AddressMode))
 		fmt.Fprintf(s.out, "name server      %s\n", r.Nameserver)
 		fmt.Fprintln(s.out, "ready")
-		collectOften()
+		startup.Settle()
 	})
 }
 

@@ -82,7 +82,7 @@ func (c watchClient) RequestProgress(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c.store.watchers.requestProgress()
+	c.store.watchers.requestProgress("")
 	return nil
 }
 

@@ -122,6 +122,10 @@ func (s *Store) Close() error {
 // Revision is the revision of the newest committed write; an empty store is at 1.
 func (s *Store) Revision() int64 { return s.view.Load().revision }
 
+// RequestProgress makes the watches that begin at a key with the prefix report
+// the revision they have reached, which is at least the current one.
+func (s *Store) RequestProgress(prefix string) { s.watchers.requestProgress(prefix) }
+
 // CompactRevision is the revision below which nothing can be read any more.
 func (s *Store) CompactRevision() int64 { return s.view.Load().compacted }
 

@@ -3,6 +3,7 @@ package kv
 import (
 	"context"
 	"reflect"
+	"strings"
 	"sync"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -102,11 +103,15 @@ func (ws *watchers) notify(events []*clientv3.Event) {
 	}
 }
 
-// requestProgress makes every watch report the revision it has reached.
-func (ws *watchers) requestProgress() {
+// requestProgress makes every watch that begins at a key with the prefix report
+// the revision it has reached.
+func (ws *watchers) requestProgress(prefix string) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	for w := range ws.all {
+		if !strings.HasPrefix(w.in.start, prefix) {
+			continue
+		}
 		w.mu.Lock()
 		w.progress = true
 		w.mu.Unlock()

@@ -261,6 +261,23 @@ func TestRequestProgress(t *testing.T) {
 	}
 }
 
+func TestRequestProgressOfPrefix(t *testing.T) {
+	t.Parallel()
+	s := runStore(t, "", kv.Options{HistoryAge: -1})
+	c := s.Client()
+	pods := c.Watch(t.Context(), "/pods/", clientv3.WithPrefix())
+	nodes := c.Watch(t.Context(), "/nodes/", clientv3.WithPrefix())
+	rev := put(t, c, "/other/a", "1")
+	s.RequestProgress("/pods/")
+	if r := next(t, pods); !r.IsProgressNotify() || r.Header.Revision != rev {
+		t.Errorf("the watch of the prefix: %+v, want progress at revision %d", r, rev)
+	}
+	put(t, c, "/nodes/a", "1")
+	if r := next(t, nodes); len(r.Events) != 1 {
+		t.Errorf("another watch: %+v, want the event first, for it was not asked", r)
+	}
+}
+
 func TestProgressNotify(t *testing.T) {
 	t.Parallel()
 	clock := clockwork.NewFakeClock()
