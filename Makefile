@@ -43,7 +43,8 @@ update: ## rewrite the golden files
 
 .PHONY: bench
 bench: build ## measure start, memory and apply-to-traffic
-	go run ./testscripts/bench -binary bin/appliance
+	cd testscripts/helm && go build -o ../../bin/helm helm.sh/helm/v4/cmd/helm
+	go run ./testscripts/bench -binary bin/appliance -helm bin/helm
 
 # Without the limit on minimizing, go test fails when the time is over while an input is being minimized.
 .PHONY: fuzz

@@ -15,6 +15,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"k8s.io/client-go/util/keyutil"
 )
 
 // The internal CA lives ten years; what it signs here is made anew at every start.
@@ -100,15 +102,10 @@ func openTokenKey(file string) ([]byte, error) {
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return stored, err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	text, err := keyutil.MakeEllipticPrivateKeyPEM()
 	if err != nil {
 		return nil, fmt.Errorf("make token key: %w", err)
 	}
-	raw, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encode token key: %w", err)
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: raw})
 	return text, writeFile(file, text, 0o600)
 }
 

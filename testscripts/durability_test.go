@@ -127,6 +127,15 @@ func (s *server) kill() {
 	s.cmd = nil
 }
 
+// stop ends the process as Ctrl-C does.
+func (s *server) stop() error {
+	defer func() { s.cmd = nil }()
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil {
+		return err
+	}
+	return <-s.ended
+}
+
 // command runs another command on the same directory.
 func (s *server) command(args ...string) (string, error) {
 	var out, errs bytes.Buffer

@@ -3,7 +3,6 @@ package apiserver
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 
@@ -72,9 +71,7 @@ func (s *Server) admissionInitializers(c *genericapiserver.Config) (admission.Pl
 	}
 	mapper := restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(s.client.Discovery()))
 	config := &upstream.Config{LoopbackClientConfig: s.loopback, ExternalInformers: s.informers, APIResourceConfig: everything{}}
-	special, err := config.New(&http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		return s.options.Dial(ctx, address)
-	}}, nil, webhookServices{s.client.CoreV1()}, c.TracerProvider)
+	special, err := config.New(&http.Transport{DialContext: s.dialWebhook}, nil, webhookServices{s.client.CoreV1()}, c.TracerProvider)
 	if err != nil {
 		return nil, fmt.Errorf("make admission: %w", err)
 	}

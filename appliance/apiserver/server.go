@@ -66,6 +66,7 @@ type Server struct {
 	tokens    *tokens
 	roles     *roles
 	loose     looseKinds
+	defined   *definedGroups
 	ended     chan struct{} // closed when Run is over
 }
 
@@ -100,6 +101,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if s.api, err = config.Complete(nil).New("appliance", s.custom.GenericAPIServer); err != nil {
 		return nil, fmt.Errorf("make API server: %w", err)
 	}
+	placeGroups(s.api)
 	err = installResources(ctx, installer{s.api, config}, &resourceDeps{
 		options: options, authorizer: config.Authorization.Authorizer, rules: config.RuleResolver, authentication: config.Authentication, tokens: s.tokens,
 		budgets: s.client.PolicyV1(), discovery: s.client.Discovery(), kubelet: newKubeletTransport(o.Kubelet), serviceRange: o.ServiceRange,
@@ -107,7 +109,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	documents := &documents{definitions: s.custom.Informers.Apiextensions().V1().CustomResourceDefinitions().Lister(), loose: s.loose}
+	definitions := s.custom.Informers.Apiextensions().V1().CustomResourceDefinitions()
+	s.defined = &definedGroups{definitions: definitions.Lister(), list: s.api.DiscoveryGroupManager, named: map[string]bool{}}
+	if err := s.defined.follow(definitions.Informer()); err != nil {
+		return nil, err
+	}
+	documents := &documents{definitions: definitions.Lister(), loose: s.loose}
 	documents.install(s.api)
 	for path, h := range o.Handlers {
 		s.api.Handler.NonGoRestfulMux.HandlePrefix(path, h)
@@ -178,6 +185,7 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 	s.informers.Start(serving.Done())
 	s.custom.Informers.WaitForCacheSync(serving.Done())
 	s.informers.WaitForCacheSync(serving.Done())
+	s.defined.update()
 	s.api.ShutdownTimeout = s.options.ShutdownTimeout
 	var err error
 	ended := make(chan struct{})

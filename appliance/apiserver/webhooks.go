@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"net/url"
 
 	corev1 "k8s.io/api/core/v1"
@@ -55,4 +57,14 @@ func (s servicesOf) Get(name string) (*corev1.Service, error) {
 		return nil, apierrors.NewNotFound(corev1.Resource("service"), name)
 	}
 	return found, err
+}
+
+// dialWebhook connects to what ResolveEndpoint gives: an address of the cluster, or the name that a Service of type ExternalName
+// has, which is not one of the cluster.
+func (s *Server) dialWebhook(ctx context.Context, network, address string) (net.Conn, error) {
+	if _, err := netip.ParseAddrPort(address); err == nil {
+		return s.options.Dial(ctx, address)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, network, address)
 }

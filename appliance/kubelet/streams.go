@@ -27,24 +27,20 @@ const (
 
 // serveExec runs a command: the streams are upstream's, over SPDY or WebSocket.
 func (k *Kubelet) serveExec(w http.ResponseWriter, r *http.Request) {
-	options, err := remotecommand.NewOptions(r)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	t, status, err := k.find(r.Context(), r.PathValue("namespace"), r.PathValue("pod"), r.PathValue("container"))
-	if err != nil {
-		http.Error(w, err.Error(), status)
-		return
-	}
-	watched, r, done := watchConnection(w, r)
-	defer done()
-	remotecommand.ServeExec(watched, r, executor{t}, t.name.Name, "", t.spec.Name, r.URL.Query()["command"], options,
-		streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+	k.serveStreams(w, r, func(w http.ResponseWriter, r *http.Request, t *target, o *remotecommand.Options) {
+		remotecommand.ServeExec(w, r, executor{t}, t.name.Name, "", t.spec.Name, r.URL.Query()["command"], o, streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+	})
 }
 
 // serveAttach passes on what a container prints from now on, and what is typed to a command.
 func (k *Kubelet) serveAttach(w http.ResponseWriter, r *http.Request) {
+	k.serveStreams(w, r, func(w http.ResponseWriter, r *http.Request, t *target, o *remotecommand.Options) {
+		remotecommand.ServeAttach(w, r, executor{t}, t.name.Name, "", t.spec.Name, o, streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+	})
+}
+
+// serveStreams finds the container whose streams are asked for, and serves them as long as the connection lasts.
+func (k *Kubelet) serveStreams(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *target, *remotecommand.Options)) {
 	options, err := remotecommand.NewOptions(r)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -57,8 +53,7 @@ func (k *Kubelet) serveAttach(w http.ResponseWriter, r *http.Request) {
 	}
 	watched, r, done := watchConnection(w, r)
 	defer done()
-	remotecommand.ServeAttach(watched, r, executor{t}, t.name.Name, "", t.spec.Name, options,
-		streamIdle, streamCreation, remotecommand.SupportedStreamingProtocols)
+	serve(watched, r, t, options)
 }
 
 // servePortForward connects streams to ports of a pod.

@@ -103,9 +103,14 @@ func check(path string) error {
 	return checkFile(path)
 }
 
-// load reads the file into v, after giving an empty one its buckets.
+// load reads the file into v, after giving an empty one its buckets. One that has all it needs is not written: if a
+// record in it is damaged, it stays as it is.
 func (d *disk) load(v *view) error {
-	if err := d.db.Update(initialise); err != nil {
+	err := d.db.View(initialise)
+	if errors.Is(err, bolterrors.ErrTxNotWritable) {
+		err = d.db.Update(initialise)
+	}
+	if err != nil {
 		return err
 	}
 	return d.db.View(func(tx *bolt.Tx) error {

@@ -68,20 +68,13 @@ func measureAPI(binary, data string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%-44s %10s %10s %10s\n", "", "p50", "p99", "worst")
-	for _, row := range []struct {
-		name   string
-		values []time.Duration
-	}{
+	printTimes([]times{
 		{"create a ConfigMap", alone},
 		{fmt.Sprintf("create a ConfigMap, %d writers", writers), many},
 		{fmt.Sprintf("change to the last of %d watchers", watchers), seen},
 		{fmt.Sprintf("list of %d ConfigMaps", listed), list},
-	} {
-		fmt.Printf("%-44s %10s %10s %10s\n", row.name, milliseconds(at(row.values, 0.5)), milliseconds(at(row.values, 0.99)), milliseconds(at(row.values, 1)))
-	}
-	rss, anonymous := memoryOf(s.cmd.Process.Pid)
-	fmt.Printf("%-44s %10.0f MiB, anonymous %.0f MiB\n", "memory after that", rss, anonymous)
+	})
+	s.printMemory("memory after that")
 	return nil
 }
 

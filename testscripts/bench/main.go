@@ -30,14 +30,16 @@ func main() {
 	binary := flag.String("binary", "bin/appliance", "the program to measure")
 	starts := flag.Int("starts", 10, "how many starts of each kind")
 	rounds := flag.Int("ingresses", 100, "how many Ingresses are timed")
+	helm := flag.String("helm", "bin/helm", "the helm that installs a chart")
+	script := flag.String("chart", "testscripts/testdata/kubernetes_helm.txtar", "the scenario whose chart it installs")
 	flag.Parse()
-	if err := run(*binary, *starts, *rounds); err != nil {
+	if err := run(*binary, *helm, *script, *starts, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(binary string, starts, rounds int) error {
+func run(binary, helm, script string, starts, rounds int) error {
 	fmt.Printf("%s/%s, %d cores, %s\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
 	dir, err := os.MkdirTemp("", "appliance-bench-")
 	if err != nil {
@@ -50,11 +52,17 @@ func run(binary string, starts, rounds int) error {
 	if err := measureIngresses(binary, filepath.Join(dir, "ingresses"), rounds); err != nil {
 		return err
 	}
+	if err := measureHelm(binary, helm, script, filepath.Join(dir, "helm")); err != nil {
+		return err
+	}
 	if err := measureAPI(binary, filepath.Join(dir, "api")); err != nil {
 		return err
 	}
 	return measureFull(binary, filepath.Join(dir, "full"), starts)
 }
+
+// idle is how long an appliance is left alone before its memory is taken.
+const idle = 3 * time.Second
 
 // started is a running appliance.
 type started struct {
@@ -157,7 +165,7 @@ func measureStarts(binary, dir string, n int) error {
 				ready, cpu = append(ready, s.ready), append(cpu, s.cpu)
 			}
 			if i > 0 && i <= 3 {
-				time.Sleep(3 * time.Second) // idle
+				time.Sleep(idle)
 				r, a := memoryOf(s.cmd.Process.Pid)
 				rss, anon = append(rss, r), append(anon, a)
 			}
@@ -200,14 +208,27 @@ func measureIngresses(binary, data string, n int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%-28s %10s %10s %10s\n", "", "p50", "p99", "worst")
-	for _, row := range []struct {
-		name   string
-		values []time.Duration
-	}{{fmt.Sprintf("Ingress to 200, over %d", n), took}, {fmt.Sprintf("pod to Ready, over %d", n), ready}} {
-		fmt.Printf("%-28s %10s %10s %10s\n", row.name, milliseconds(at(row.values, 0.5)), milliseconds(at(row.values, 0.99)), milliseconds(at(row.values, 1)))
-	}
+	printTimes([]times{{fmt.Sprintf("Ingress to 200, over %d", n), took}, {fmt.Sprintf("pod to Ready, over %d", n), ready}})
 	return nil
+}
+
+// times are how long the same thing took, again and again.
+type times struct {
+	name   string
+	values []time.Duration
+}
+
+func printTimes(rows []times) {
+	fmt.Printf("\n%-44s %10s %10s %10s\n", "", "p50", "p99", "worst")
+	for _, row := range rows {
+		fmt.Printf("%-44s %10s %10s %10s\n", row.name, milliseconds(at(row.values, 0.5)), milliseconds(at(row.values, 0.99)), milliseconds(at(row.values, 1)))
+	}
+}
+
+// printMemory prints what the process holds now.
+func (s *started) printMemory(when string) {
+	rss, anonymous := memoryOf(s.cmd.Process.Pid)
+	fmt.Printf("%-44s %10.0f MiB, anonymous %.0f MiB\n", when, rss, anonymous)
 }
 
 // timePods creates pods one after the other and takes the time from the API's answer to Ready, as a watch sees it.

@@ -146,6 +146,7 @@ func (p *process) wget(ctx context.Context, o wgetOptions) error {
 		}
 		p.note(o, "Connecting to %s (%s:%d)\n", u.Host, all[0], port)
 		if u.Scheme == "https" && !o.insecure {
+			// Busybox's own sentence, word for word: it says so, and goes on.
 			p.note(o, "wget: note: TLS certificate validation not implemented\n")
 		}
 		a, err := p.exchange(ctx, r)
