@@ -31,6 +31,7 @@ import (
 	"github.com/alb-appliance/appliance/appliance/podnet"
 	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
 	"github.com/alb-appliance/appliance/dataplane/std"
 	"github.com/alb-appliance/appliance/state"
 	"github.com/alb-appliance/appliance/state/kv"
@@ -171,7 +172,7 @@ func (a *Appliance) openNodes(context.Context) (err error) {
 
 // openTraffic makes the data plane, the name server, and the publisher that feeds them.
 func (a *Appliance) openTraffic(context.Context) (err error) {
-	options := std.Options{Clock: a.clock, Logger: a.logger("dataplane"), Metrics: dataplane.NewMetrics(a.metrics), AccessLog: a.recent.note}
+	options := engine.Options{Clock: a.clock, Logger: a.logger("dataplane"), Metrics: dataplane.NewMetrics(a.metrics), AccessLog: a.recent.note}
 	if a.config.AccessLog && !a.config.Ephemeral {
 		log := newAccessLog(a.dir.Path(fileAccessLog), a.clock, a.logger("accesslog"))
 		a.onClose(log.Close)

@@ -53,7 +53,8 @@ var ours = map[string][]string{
 	"appliance/edge":                     {"cloudsim", "dataplane"},
 	"appliance/dns":                      {"appliance/edge"},
 	"cloudsim":                           {"state/sqlite"},
-	"dataplane/std":                      {"dataplane"},
+	"dataplane/engine":                   {"dataplane"},
+	"dataplane/std":                      {"dataplane", "dataplane/engine"},
 	"dataplane/enginetest":               {"dataplane"},
 	"testscripts/bench":                  {},
 }

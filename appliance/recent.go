@@ -28,10 +28,10 @@ func (r *recent) note(record *dataplane.AccessRecord) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.ring) < recentOutcomes {
-		r.ring = append(r.ring, *record)
+		r.ring = append(r.ring, *record.Clone())
 		return
 	}
-	r.ring[r.next] = *record
+	r.ring[r.next] = *record.Clone()
 	r.next = (r.next + 1) % recentOutcomes
 }
 

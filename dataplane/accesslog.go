@@ -2,13 +2,14 @@ package dataplane
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
 
 // AccessRecord is one request as the access log tells it, written at its end. The fields are those of the real log
 // (ALB-FACTS 4.13); Reason, Route and Upstream are ours. Whoever gets one from an engine may use it only until the
-// call returns: engines use it again.
+// call returns: engines use it, and the memory of its texts, again (Clone).
 type AccessRecord struct {
 	Time                 time.Time
 	Listener             string
@@ -149,4 +150,16 @@ func (w *jsonLine) text(name, v string) {
 		i += n
 	}
 	w.dst = append(w.dst, '"')
+}
+
+// Clone copies the record and its texts, which an engine may keep in memory that it uses again.
+func (a *AccessRecord) Clone() *AccessRecord {
+	c := *a
+	for _, text := range []*string{
+		&c.Listener, &c.LoadBalancer, &c.ClientIP, &c.Host, &c.HTTPHost, &c.Referer, &c.UserAgent, &c.XForwardedFor, &c.XRealIP,
+		&c.Method, &c.URI, &c.Scheme, &c.Proto, &c.TLSProtocol, &c.TLSCipher, &c.UpstreamAddr, &c.VIPAddr, &c.Route, &c.Upstream,
+	} {
+		*text = strings.Clone(*text)
+	}
+	return &c
 }

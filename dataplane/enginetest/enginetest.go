@@ -95,7 +95,7 @@ func (f *fixture) start(limits dataplane.Limits) {
 	f.stop()
 	f.clock = clockwork.NewFakeClockAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
 	f.records = make(chan dataplane.AccessRecord, 20000)
-	f.engine = f.newEngine(Options{Clock: f.clock, Limits: limits, AccessLog: func(r *dataplane.AccessRecord) { f.records <- *r }})
+	f.engine = f.newEngine(Options{Clock: f.clock, Limits: limits, AccessLog: func(r *dataplane.AccessRecord) { f.records <- *r.Clone() }})
 	f.Cleanup(f.stop)
 }
 

@@ -30,8 +30,8 @@ const (
 // (malformed or oversized heads) the form of the class.
 type clientConn struct {
 	life
-	net.Conn // TLS or not; replaced by become before HTTP begins
-	front    *tcpFront
+	net.Conn           // TLS or not; replaced by become before HTTP begins
+	front    *tcpFront // nil for one that was adopted
 	read     *watchdog
 	write    *watchdog
 
@@ -54,12 +54,12 @@ type clientConn struct {
 // past is a moment before any other; as a deadline it ends what waits.
 var past = time.Unix(1, 0)
 
-func newClientConn(f *tcpFront, nc net.Conn) *clientConn {
-	c := &clientConn{life: life{sock: f.k, counted: f.k.listener()}, Conn: nc, front: f}
-	clock := f.k.server.clock
+func newClientConn(k *socket, f *tcpFront, nc net.Conn) *clientConn {
+	c := &clientConn{life: life{sock: k, counted: k.Listener()}, Conn: nc, front: f}
+	clock := k.server.Clock
 	c.read = newWatchdog(clock, c.readExpired)
 	c.write = newWatchdog(clock, func() { c.Close() })
-	c.grace = newWatchdog(clock, func() { c.cut(dataplane.ReasonReload) })
+	c.grace = newWatchdog(clock, func() { c.Cut(dataplane.ReasonReload) })
 	return c
 }
 
@@ -102,11 +102,11 @@ func (c *clientConn) changed(state http.ConnState) {
 // one that was there before a reload.
 func (c *clientConn) wait() {
 	c.enter(phaseIdle)
-	if c.leaving() && (!c.fresh() || c.sock.isDraining()) {
+	if c.leaving() && (!c.fresh() || c.sock.Draining()) {
 		c.closeIdle(c.h2)
 		return
 	}
-	_, limits := c.sock.conf()
+	_, limits := c.sock.Conf()
 	c.read.arm(limits.Idle)
 }
 
@@ -161,7 +161,7 @@ func (c *clientConn) note(p []byte) {
 	c.mu.Lock()
 	first := c.phase == phaseIdle
 	if first {
-		c.phase, c.target, c.began = phaseHeader, 0, c.sock.server.clock.Now()
+		c.phase, c.target, c.began = phaseHeader, 0, c.sock.server.Clock.Now()
 	}
 	if c.phase == phaseHeader && c.target >= 0 {
 		if end := bytes.IndexByte(p, '\n'); end >= 0 {
@@ -172,7 +172,7 @@ func (c *clientConn) note(p []byte) {
 	}
 	c.mu.Unlock()
 	if first {
-		_, limits := c.sock.conf()
+		_, limits := c.sock.Conf()
 		c.read.arm(limits.Request)
 	}
 }
@@ -237,7 +237,7 @@ func (c *clientConn) Write(p []byte) (int, error) {
 		c.refuse(c.reasonFor(p, target))
 		return len(p), nil
 	}
-	c.write.arm(c.sock.server.limits.ClientWrite)
+	c.write.arm(c.sock.server.Limits.ClientWrite)
 	n, err := c.Conn.Write(p)
 	c.write.disarm()
 	return n, err
@@ -252,7 +252,7 @@ func (c *clientConn) reasonFor(answer []byte, target int) dataplane.Reason {
 		}
 	}
 	switch {
-	case status == 431 && target > c.sock.server.limits.URIBytes:
+	case status == 431 && target > c.sock.server.Limits.URIBytes:
 		return dataplane.ReasonURITooLong
 	case status == 431:
 		return dataplane.ReasonHeaderTooLarge
@@ -272,12 +272,12 @@ func (c *clientConn) refuse(reason dataplane.Reason) {
 	if again {
 		return
 	}
-	conf, _ := c.sock.conf()
+	conf, _ := c.sock.Conf()
 	if c.isPlain(conf) {
 		reason = dataplane.ReasonPlainHTTP
 	}
 	d := (dataplane.Decision{Listener: conf}).Refusal(reason)
-	now := c.sock.server.clock.Now()
+	now := c.sock.server.Clock.Now()
 	head := dataplane.AppendResponseHead(nil, d.Reply.Status, dataplane.ReplyHead([]dataplane.Field{
 		{Name: "Date", Value: now.UTC().Format(http.TimeFormat)},
 		{Name: "Connection", Value: "close"},
@@ -298,8 +298,8 @@ func (c *clientConn) CloseWrite() error {
 	return nil
 }
 
-// leave closes the connection unless a request is on the way, after which it ends.
-func (c *clientConn) leave() {
+// Leave closes the connection unless a request is on the way, after which it ends.
+func (c *clientConn) Leave() {
 	c.setLeft()
 	c.mu.Lock()
 	idle, h2 := c.phase == phaseIdle, c.h2
@@ -309,19 +309,19 @@ func (c *clientConn) leave() {
 	}
 }
 
-// retire is leave with a grace period. A connection that has carried nothing yet is not idle, as for nginx: its first
+// Retire is leave with a grace period. A connection that has carried nothing yet is not idle, as for nginx: its first
 // request is answered.
-func (c *clientConn) retire(after time.Duration) {
+func (c *clientConn) Retire(after time.Duration) {
 	c.startGrace(after)
 	if c.fresh() {
 		c.setLeft()
 		return
 	}
-	c.leave()
+	c.Leave()
 }
 
-// cut ends the connection whatever it carries.
-func (c *clientConn) cut(reason dataplane.Reason) {
+// Cut ends the connection whatever it carries.
+func (c *clientConn) Cut(reason dataplane.Reason) {
 	c.setCut(reason)
 	c.Close()
 }
@@ -337,7 +337,7 @@ func (c *clientConn) Close() error {
 		nc := c.Conn
 		c.mu.Unlock()
 		nc.Close()
-		c.sock.remove(c, c.counted)
+		c.sock.Remove(c, c.counted)
 	})
 	return nil
 }

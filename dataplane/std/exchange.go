@@ -1,11 +1,9 @@
 package std
 
 import (
-	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -41,7 +39,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		panic("std: a request without its connection")
 	}
-	x := &exchange{s: s, c: c, w: w, r: r, started: s.clock.Now()}
+	x := &exchange{s: s, c: c, w: w, r: r, started: s.Clock.Now()}
 	if tcp, ok := c.(*clientConn); ok && !tcp.h2 {
 		x.h1 = tcp
 	} else {
@@ -55,24 +53,24 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) run() {
 	var requests int
 	x.began, requests = x.c.begin(x.started)
-	prog, bound := x.c.socket().current()
-	conf, ok := prog.Listener(bound.listener)
-	x.limits = x.s.limits
+	prog, bound := x.c.socket().Current()
+	conf, ok := prog.Listener(bound.Listener)
+	x.limits = x.s.Limits
 	if ok {
 		x.limits = x.limits.For(conf.Client)
 	}
 	if requests >= x.limits.Requests {
-		x.c.leave()
+		x.c.Leave()
 	}
-	x.dec = dataplane.Decision{Listener: conf, AltSvc: bound.altSvc}
+	x.dec = dataplane.Decision{Listener: conf, AltSvc: bound.AltSvc}
 	x.read()
 	if reason := x.check(conf); reason != dataplane.ReasonNone {
 		x.refuse(reason)
 		return
 	}
-	in := x.s.inputs()
-	in.AltSvc = bound.altSvc
-	x.dec = prog.Decide(bound.listener, &x.req, in)
+	in := x.s.Inputs()
+	in.AltSvc = bound.AltSvc
+	x.dec = prog.Decide(bound.Listener, &x.req, in)
 	x.outcome = x.dec.Outcome
 	if x.dec.Kind == dataplane.KindForward {
 		x.forward()
@@ -221,7 +219,7 @@ func (x *exchange) endsConnection() bool {
 func (x *exchange) head(status int) {
 	h := x.w.Header()
 	if _, ok := h["Date"]; !ok {
-		h.Set("Date", x.s.clock.Now().UTC().Format(http.TimeFormat))
+		h.Set("Date", x.s.Clock.Now().UTC().Format(http.TimeFormat))
 	}
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // keeps net/http from guessing
@@ -259,8 +257,7 @@ func (x *exchange) finish() {
 
 // failed answers 500 for a panic, or cuts the connection if it is too late for that.
 func (x *exchange) failed(v any) {
-	x.s.metrics.Panic()
-	x.s.log.Error("request failed inside the data plane", "listener", x.c.socket().listener(), "err", fmt.Sprint(v), "stack", string(debug.Stack()))
+	x.s.Failed("request failed inside the data plane", v, "listener", x.c.socket().Listener())
 	if x.up != nil {
 		x.up.Close()
 	}
@@ -274,10 +271,10 @@ func (x *exchange) failed(v any) {
 
 // log counts the exchange and tells the access log.
 func (x *exchange) log() {
-	now := x.s.clock.Now()
+	now := x.s.Clock.Now()
 	x.outcome.Reason = x.c.endedBy(x.outcome.Reason)
-	x.s.metrics.Request(x.c.socket().listener(), x.outcome, now.Sub(x.started))
-	if x.s.access == nil {
+	x.s.Metrics.Request(x.c.socket().Listener(), x.outcome, now.Sub(x.started))
+	if x.s.Access == nil {
 		return
 	}
 	rec := &x.record
@@ -289,13 +286,13 @@ func (x *exchange) log() {
 		rec.RequestLength += x.body.read.Load()
 	}
 	rec.VIPAddr = addrPort(x.c.LocalAddr()).Addr().String()
-	x.s.access(rec)
+	x.s.Access(rec)
 }
 
 // refused counts and logs a request that never reached serveHTTP.
 func (s *Server) refused(c *clientConn, d *dataplane.Decision, began, now time.Time, sent int) {
-	s.metrics.Request(c.sock.listener(), d.Outcome, now.Sub(began))
-	if s.access == nil {
+	s.Metrics.Request(c.sock.Listener(), d.Outcome, now.Sub(began))
+	if s.Access == nil {
 		return
 	}
 	rec := dataplane.AccessRecord{
@@ -308,5 +305,5 @@ func (s *Server) refused(c *clientConn, d *dataplane.Decision, began, now time.T
 	}
 	rec.Fill(&r, d)
 	rec.Status, rec.Reason = d.Outcome.Status, d.Outcome.Reason
-	s.access(&rec)
+	s.Access(&rec)
 }

@@ -27,7 +27,7 @@ func (x *exchange) forward() {
 	var tried []string
 	for n := 1; ; n++ {
 		a, failed := x.attempt(endpoint, fresh)
-		x.s.metrics.Attempt(x.dec.Upstream.ID, failed.Reason)
+		x.s.Metrics.Attempt(x.dec.Upstream.ID, failed.Reason)
 		if a != nil {
 			x.relay(a)
 			return
@@ -43,20 +43,20 @@ func (x *exchange) forward() {
 			continue
 		}
 		tried = append(tried, endpoint.ID)
-		endpoint = x.dec.NextEndpoint(x.s.inputs(), tried)
+		endpoint = x.dec.NextEndpoint(x.s.Inputs(), tried)
 	}
 }
 
 // attempt tries one endpoint: it returns the answer, or why there is none.
 func (x *exchange) attempt(e *dataplane.Endpoint, fresh bool) (*answer, dataplane.Attempt) {
 	failed := dataplane.Attempt{Method: x.req.Method}
-	began := x.s.clock.Now()
+	began := x.s.Clock.Now()
 	x.record.UpstreamAddr = e.Addr
-	defer func() { x.record.UpstreamResponseTime = x.s.clock.Now().Sub(began) }()
+	defer func() { x.record.UpstreamResponseTime = x.s.Clock.Now().Sub(began) }()
 	u, err := x.s.connect(x.r.Context(), &x.dec, e, fresh)
 	if err != nil {
 		failed.Reason = dialReason(err)
-		x.s.log.Debug("endpoint not reached", "upstream", x.dec.Upstream.ID, "endpoint", e.ID, "err", err)
+		x.s.Log.Debug("endpoint not reached", "upstream", x.dec.Upstream.ID, "endpoint", e.ID, "err", err)
 		return nil, failed
 	}
 	x.dec.Endpoint = e
@@ -160,10 +160,10 @@ func (x *exchange) relay(a *answer) {
 	}
 	x.copyHead(a.Response)
 	x.head(a.StatusCode)
-	start := x.s.clock.Now()
+	start := x.s.Clock.Now()
 	complete := x.copyBody(a)
-	x.record.WriteResponseTime = x.s.clock.Now().Sub(start)
-	x.record.UpstreamResponseTime = x.s.clock.Now().Sub(a.began)
+	x.record.WriteResponseTime = x.s.Clock.Now().Sub(start)
+	x.record.UpstreamResponseTime = x.s.Clock.Now().Sub(a.began)
 	if complete {
 		x.copyTrailer(a.Response)
 		if a.sender != nil && !a.sender.x.body.complete() {
@@ -226,7 +226,7 @@ func (x *exchange) cutShort(a *answer, err error) {
 	default:
 		x.outcome.Reason = dataplane.ReasonResponseCut
 	}
-	x.s.log.Debug("answer cut", "upstream", x.dec.Upstream.ID, "endpoint", x.dec.Endpoint.ID, "err", err)
+	x.s.Log.Debug("answer cut", "upstream", x.dec.Upstream.ID, "endpoint", x.dec.Endpoint.ID, "err", err)
 }
 
 // copyTrailer passes the fields after a chunked body on. The flush makes net/http send the body in chunks, since it

@@ -22,8 +22,8 @@ type client interface {
 	done()
 	// leaving reports whether the connection is to end after the requests it carries.
 	leaving() bool
-	// leave makes it so.
-	leave()
+	// Leave makes it so.
+	Leave()
 	// endedBy gives why a request was broken off: the reason known so far, unless the connection was cut.
 	endedBy(known dataplane.Reason) dataplane.Reason
 }
@@ -43,7 +43,7 @@ type life struct {
 }
 
 // ended marks that nothing runs on the connection's behalf any more.
-func (l *life) ended() { l.ending.Do(l.sock.server.serving.Done) }
+func (l *life) ended() { l.ending.Do(l.sock.Ended) }
 
 func (l *life) socket() *socket { return l.sock }
 
@@ -72,7 +72,7 @@ func (l *life) setLeft() {
 func (l *life) leaving() bool {
 	l.lifeMu.Lock()
 	defer l.lifeMu.Unlock()
-	return l.left || l.sock.isDraining()
+	return l.left || l.sock.Draining()
 }
 
 // startGrace starts the grace period, unless an earlier reload did: its end stands.

@@ -2,6 +2,7 @@ package std
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -11,6 +12,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
 )
 
 // What goes by the machine's clock in QUIC: a peer that is silent for quicSilence is gone, and while requests wait for
@@ -28,29 +30,28 @@ type quicFront struct {
 	ln        *quic.Listener
 }
 
-// openQUIC opens a socket.
-func openQUIC(ctx context.Context, s *Server, addr, listener string) (*socket, error) {
+// OpenQUIC opens a UDP socket that speaks HTTP/3: an engine.Opener.
+func (s *Server) OpenQUIC(ctx context.Context, place *engine.Socket, addr string) (engine.Front, error) {
 	var config net.ListenConfig
 	udp, err := config.ListenPacket(ctx, "udp", addr)
 	if err != nil {
 		return nil, err
 	}
-	k := newSocket(s, listener)
+	k := &socket{place, s}
 	f := &quicFront{k: k, udp: udp, transport: &quic.Transport{Conn: udp}}
-	f.ln, err = f.transport.Listen(k.tlsConfig(), &quic.Config{
+	f.ln, err = f.transport.Listen(k.TLSConfig(), &quic.Config{
 		MaxIdleTimeout: quicSilence, KeepAlivePeriod: quicAlive, MaxIncomingStreams: streamsPerConnection,
 	})
 	if err != nil {
 		udp.Close()
 		return nil, err
 	}
-	k.front = f
-	return k, nil
+	return f, nil
 }
 
-func (f *quicFront) addr() string { return f.udp.LocalAddr().String() }
+func (f *quicFront) Addr() string { return f.udp.LocalAddr().String() }
 
-func (f *quicFront) serve() { f.k.server.serving.Go(f.accept) }
+func (f *quicFront) Serve() { f.k.server.Go(f.accept) }
 
 // accept takes connections in, whose handshake is complete, until the socket is closed.
 func (f *quicFront) accept() {
@@ -60,17 +61,17 @@ func (f *quicFront) accept() {
 			return // the listener has been closed
 		}
 		c := newQUICConn(f.k, conn)
-		if !f.k.add(c, c.counted) {
+		if !f.k.Add(c, c.counted) {
 			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "the listener is full")
 			continue
 		}
-		f.k.server.serving.Go(c.serve)
+		f.k.server.Go(c.serve)
 	}
 }
 
-func (f *quicFront) stop() { f.ln.Close() }
+func (f *quicFront) Stop() { f.ln.Close() }
 
-func (f *quicFront) close() {
+func (f *quicFront) Close() {
 	f.transport.Close()
 	f.udp.Close()
 }
@@ -91,11 +92,11 @@ type quicConn struct {
 }
 
 func newQUICConn(k *socket, conn *quic.Conn) *quicConn {
-	c := &quicConn{life: life{sock: k, counted: k.listener()}, conn: conn, info: dataplane.TLSInfoOf(conn.ConnectionState().TLS)}
-	c.idle = newWatchdog(k.server.clock, c.close)
-	c.grace = newWatchdog(k.server.clock, func() { c.cut(dataplane.ReasonReload) })
+	c := &quicConn{life: life{sock: k, counted: k.Listener()}, conn: conn, info: dataplane.TLSInfoOf(conn.ConnectionState().TLS)}
+	c.idle = newWatchdog(k.server.Clock, c.close)
+	c.grace = newWatchdog(k.server.Clock, func() { c.Cut(dataplane.ReasonReload) })
 	c.server = &http3.Server{
-		Handler: http.HandlerFunc(k.server.serveHTTP), MaxHeaderBytes: k.server.maxHeaderBytes(), Logger: k.server.quiet,
+		Handler: http.HandlerFunc(k.server.serveHTTP), MaxHeaderBytes: k.server.maxHeaderBytes(), Logger: slog.New(slog.DiscardHandler),
 		ConnContext: func(ctx context.Context, _ *quic.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	return c
@@ -104,10 +105,10 @@ func newQUICConn(k *socket, conn *quic.Conn) *quicConn {
 // serve serves the connection until it is closed and its last request has ended.
 func (c *quicConn) serve() {
 	defer c.ended()
-	_, limits := c.sock.conf()
-	c.idle.start(limits.Idle) // leave may have been there before
+	_, limits := c.sock.Conf()
+	c.idle.start(limits.Idle) // Leave may have been there before
 	if err := c.server.ServeQUICConn(c.conn); err != nil {
-		c.sock.server.log.Debug("HTTP/3 connection ended", "listener", c.sock.listener(), "err", err)
+		c.sock.server.Log.Debug("HTTP/3 connection ended", "listener", c.sock.Listener(), "err", err)
 	}
 	c.close()
 }
@@ -128,7 +129,7 @@ func (c *quicConn) begin(now time.Time) (began time.Time, requests int) {
 
 // done starts the wait for the next request. A connection that is to end waits a moment for its last packets.
 func (c *quicConn) done() {
-	_, limits := c.sock.conf()
+	_, limits := c.sock.Conf()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.active--
@@ -142,13 +143,13 @@ func (c *quicConn) done() {
 	c.idle.arm(wait)
 }
 
-// leave tells the client to send no further requests; the connection is closed once idle. It waits a moment even if
+// Leave tells the client to send no further requests; the connection is closed once idle. It waits a moment even if
 // it is idle now, so that the client has heard of it before.
-func (c *quicConn) leave() {
+func (c *quicConn) Leave() {
 	c.setLeft()
 	c.goAway.Do(func() {
 		// Shutdown sends GOAWAY and then waits for the connection's end, which serve sees to.
-		c.sock.server.serving.Go(func() { _ = c.server.Shutdown(context.Background()) })
+		c.sock.server.Go(func() { _ = c.server.Shutdown(context.Background()) })
 	})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,12 +158,12 @@ func (c *quicConn) leave() {
 	}
 }
 
-func (c *quicConn) retire(after time.Duration) {
+func (c *quicConn) Retire(after time.Duration) {
 	c.startGrace(after)
-	c.leave()
+	c.Leave()
 }
 
-func (c *quicConn) cut(reason dataplane.Reason) {
+func (c *quicConn) Cut(reason dataplane.Reason) {
 	c.setCut(reason)
 	c.close()
 }
@@ -173,6 +174,6 @@ func (c *quicConn) close() {
 		c.idle.disarm()
 		c.grace.disarm()
 		_ = c.conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
-		c.sock.remove(c, c.counted)
+		c.sock.Remove(c, c.counted)
 	})
 }

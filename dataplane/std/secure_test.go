@@ -15,6 +15,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
 	"github.com/alb-appliance/appliance/dataplane/std"
 )
 
@@ -41,7 +42,7 @@ func startSecure(t testing.TB, protocol dataplane.Protocol) (*std.Server, *http.
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
 	t.Cleanup(backend.Close)
 	addr := backend.Listener.Addr().String()
-	s := std.New(std.Options{Clock: clockwork.NewRealClock()})
+	s := std.New(engine.Options{Clock: clockwork.NewRealClock()})
 	if err := s.Apply(context.Background(), &dataplane.Snapshot{
 		Listeners: []dataplane.Listener{{
 			ID: "l", Class: dataplane.ClassALB, Protocol: protocol, Port: 443, Sockets: []string{"127.0.0.1:0"},

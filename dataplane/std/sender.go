@@ -38,7 +38,7 @@ func (x *exchange) sendHead(u *upstreamConn) (*sender, error) {
 	}
 	head, err := dataplane.AppendRequestHead(make([]byte, 0, 1024), x.req.Method, x.dec.TargetFor(&x.req), fields)
 	if err != nil {
-		x.s.log.Debug("request cannot be passed on", "listener", x.c.socket().listener(), "err", err)
+		x.s.Log.Debug("request cannot be passed on", "listener", x.c.socket().Listener(), "err", err)
 		return nil, &bodyError{dataplane.ReasonBadRequest}
 	}
 	if _, err := u.writeTimed(head, x.dec.Timeouts.Send); err != nil {
@@ -51,7 +51,7 @@ func (x *exchange) sendHead(u *upstreamConn) (*sender, error) {
 	// Without it net/http would swallow the rest of the body before the answer's first byte.
 	_ = http.NewResponseController(x.w).EnableFullDuplex()
 	b := &sender{x: x, u: u, done: make(chan struct{})}
-	x.s.run(b.run, u.abort)
+	x.s.Guard(b.run, u.abort)
 	return b, nil
 }
 
@@ -152,7 +152,7 @@ func (b *sender) stop(answered bool) bool {
 	if !answered {
 		b.u.abort()
 	}
-	timer := b.x.s.clock.NewTimer(lingering)
+	timer := b.x.s.Clock.NewTimer(lingering)
 	defer timer.Stop()
 	select {
 	case <-b.done:

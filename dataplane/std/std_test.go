@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
 	"github.com/alb-appliance/appliance/dataplane/enginetest"
 	"github.com/alb-appliance/appliance/dataplane/std"
 )
@@ -25,12 +26,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // TestEngine runs the suite that every engine passes.
 func TestEngine(t *testing.T) {
 	enginetest.Run(t, func(o enginetest.Options) enginetest.Engine {
-		return std.New(std.Options{Clock: o.Clock, Limits: o.Limits, AccessLog: o.AccessLog})
+		return std.New(engine.Options{Clock: o.Clock, Limits: o.Limits, AccessLog: o.AccessLog})
 	})
 }
 
 // start serves everything from one handler behind an engine, and returns the engine's address.
-func start(t testing.TB, o std.Options, backend *httptest.Server, scheme string) string {
+func start(t testing.TB, o engine.Options, backend *httptest.Server, scheme string) string {
 	t.Helper()
 	if o.Clock == nil {
 		o.Clock = clockwork.NewRealClock()
@@ -90,7 +91,7 @@ func TestWebSocket(t *testing.T) {
 			}
 		}
 	}))
-	addr := start(t, std.Options{}, backend, "http")
+	addr := start(t, engine.Options{}, backend, "http")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	c, _, err := websocket.Dial(ctx, "ws://"+addr+"/ws", &websocket.DialOptions{HTTPClient: client(t)})
@@ -116,7 +117,7 @@ func TestWebSocket(t *testing.T) {
 func TestTLSEndpoint(t *testing.T) {
 	t.Parallel()
 	backend := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.RemoteAddr) }))
-	addr := start(t, std.Options{}, backend, "https")
+	addr := start(t, engine.Options{}, backend, "https")
 	c := client(t)
 	seen := map[string]bool{}
 	for range 3 {
@@ -152,7 +153,7 @@ func TestStreaming(t *testing.T) {
 			}
 		}
 	}))
-	addr := start(t, std.Options{}, backend, "http")
+	addr := start(t, engine.Options{}, backend, "http")
 	in, out := io.Pipe()
 	req, err := http.NewRequest("POST", "http://"+addr+"/", in)
 	if err != nil {
@@ -186,7 +187,7 @@ func TestLargeBodies(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		_, _ = w.Write(body)
 	}))
-	addr := start(t, std.Options{}, backend, "http")
+	addr := start(t, engine.Options{}, backend, "http")
 	body := strings.Repeat("0123456789abcdef", 1<<18)
 	resp, err := client(t).Post("http://"+addr+"/", "text/plain", io.NopCloser(strings.NewReader(body)))
 	if err != nil {
@@ -202,7 +203,7 @@ func TestMetrics(t *testing.T) {
 	t.Parallel()
 	reg := prometheus.NewRegistry()
 	backend := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	addr := start(t, std.Options{Metrics: dataplane.NewMetrics(reg)}, backend, "http")
+	addr := start(t, engine.Options{Metrics: dataplane.NewMetrics(reg)}, backend, "http")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
@@ -241,7 +242,7 @@ func TestPoolSweep(t *testing.T) {
 	}
 	backend.Start()
 	clock := clockwork.NewFakeClock()
-	addr := start(t, std.Options{Clock: clock}, backend, "http")
+	addr := start(t, engine.Options{Clock: clock}, backend, "http")
 	c := client(t)
 	resp, err := c.Get("http://" + addr + "/")
 	if err != nil {
@@ -265,7 +266,7 @@ func TestPoolSweep(t *testing.T) {
 // BenchmarkProxy sends small requests over kept connections, through the engine to a net/http backend.
 func BenchmarkProxy(b *testing.B) {
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok") }))
-	addr := start(b, std.Options{AccessLog: func(*dataplane.AccessRecord) {}}, backend, "http")
+	addr := start(b, engine.Options{AccessLog: func(*dataplane.AccessRecord) {}}, backend, "http")
 	c := client(b)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

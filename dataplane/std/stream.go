@@ -26,8 +26,8 @@ type stream struct {
 
 func newStream(s *Server, w http.ResponseWriter) *stream {
 	m := &stream{control: http.NewResponseController(w)}
-	m.read = newWatchdog(s.clock, func() { m.cutReading(true) })
-	m.write = newWatchdog(s.clock, func() { _ = m.control.SetWriteDeadline(past) })
+	m.read = newWatchdog(s.Clock, func() { m.cutReading(true) })
+	m.write = newWatchdog(s.Clock, func() { _ = m.control.SetWriteDeadline(past) })
 	return m
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
 )
 
 // headSlack is how far beyond its own limits net/http reads a head, so that a request just over a limit still
@@ -28,32 +29,28 @@ const acceptPause = 50 * time.Millisecond
 // that an address can go over from HTTP to HTTPS. net/http has one server for HTTP/1.1 and one for HTTP/2; neither
 // knows of TLS, which has ended before they get a connection.
 type tcpFront struct {
-	k      *socket
-	ln     net.Listener
-	h1, h2 *http.Server
-	tls    *tls.Config
+	k   *socket
+	ln  net.Listener
+	h1  *http.Server
+	h2  *HTTP2
+	tls *tls.Config
 
 	stopping sync.Once
 	stopped  chan struct{}
 }
 
-// openTCP opens a socket.
-func openTCP(ctx context.Context, s *Server, addr, listener string) (*socket, error) {
+// OpenTCP opens a TCP socket: an engine.Opener.
+func (s *Server) OpenTCP(ctx context.Context, place *engine.Socket, addr string) (engine.Front, error) {
 	var config net.ListenConfig
 	ln, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	k := newSocket(s, listener)
-	f := &tcpFront{k: k, ln: ln, stopped: make(chan struct{})}
-	var one, two http.Protocols
+	f := &tcpFront{k: &socket{place, s}, ln: ln, h2: s.NewHTTP2(place), tls: place.TLSConfig(), stopped: make(chan struct{})}
+	var one http.Protocols
 	one.SetHTTP1(true)
-	two.SetUnencryptedHTTP2(true) // as it is by then
-	f.h1, f.h2 = newHTTPServer(s, &one), newHTTPServer(s, &two)
-	f.h2.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: streamsPerConnection}
-	f.tls = k.tlsConfig()
-	k.front = f
-	return k, nil
+	f.h1 = newHTTPServer(s, &one)
+	return f, nil
 }
 
 // newHTTPServer makes a server whose connections are clientConns.
@@ -63,7 +60,7 @@ func newHTTPServer(s *Server, p *http.Protocols) *http.Server {
 		Protocols:                    p,
 		DisableGeneralOptionsHandler: true,
 		MaxHeaderBytes:               s.maxHeaderBytes(),
-		ErrorLog:                     slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:                     slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
 		ConnState: func(c net.Conn, state http.ConnState) {
 			if c, ok := c.(*clientConn); ok {
 				c.changed(state)
@@ -77,15 +74,15 @@ func newHTTPServer(s *Server, p *http.Protocols) *http.Server {
 
 // maxHeaderBytes is what a protocol's server reads of a head before it refuses it by itself.
 func (s *Server) maxHeaderBytes() int {
-	return max(s.limits.HeaderBytes, s.limits.URIBytes) + headSlack
+	return max(s.Limits.HeaderBytes, s.Limits.URIBytes) + headSlack
 }
 
 // connKey is the context key of a request's client.
 type connKey struct{}
 
-func (f *tcpFront) addr() string { return f.ln.Addr().String() }
+func (f *tcpFront) Addr() string { return f.ln.Addr().String() }
 
-func (f *tcpFront) serve() { f.k.server.serving.Go(f.accept) }
+func (f *tcpFront) Serve() { f.k.server.Go(f.accept) }
 
 // accept takes connections in until the socket is closed.
 func (f *tcpFront) accept() {
@@ -98,8 +95,8 @@ func (f *tcpFront) accept() {
 			f.pause(err)
 			continue
 		}
-		c := newClientConn(f, conn)
-		if !f.k.add(c, c.counted) {
+		c := newClientConn(f.k, f, conn)
+		if !f.k.Add(c, c.counted) {
 			conn.Close()
 			continue
 		}
@@ -109,8 +106,8 @@ func (f *tcpFront) accept() {
 
 // pause lets an error pass, such as too many open files.
 func (f *tcpFront) pause(err error) {
-	f.k.server.log.Error("connections cannot be accepted", "listener", f.k.listener(), "err", err)
-	timer := f.k.server.clock.NewTimer(acceptPause)
+	f.k.server.Log.Error("connections cannot be accepted", "listener", f.k.Listener(), "err", err)
+	timer := f.k.server.Clock.NewTimer(acceptPause)
 	defer timer.Stop()
 	select {
 	case <-timer.Chan():
@@ -120,7 +117,7 @@ func (f *tcpFront) pause(err error) {
 
 // start hands a connection to HTTP, after its TLS handshake if the listener speaks TLS.
 func (f *tcpFront) start(c *clientConn) {
-	if conf, _ := f.k.conf(); conf.Protocol != dataplane.ProtocolHTTPS {
+	if conf, _ := f.k.Conf(); conf.Protocol != dataplane.ProtocolHTTPS {
 		give(f.h1, c)
 		return
 	}
@@ -128,30 +125,27 @@ func (f *tcpFront) start(c *clientConn) {
 		c.Close()
 		c.ended()
 	}
-	f.k.server.run(func() {
+	f.k.server.Guard(func() {
 		if !c.secure() {
 			abandon()
 			return
 		}
 		if c.h2 {
-			give(f.h2, c)
+			f.h2.serve(c)
 		} else {
 			give(f.h1, c)
 		}
 	}, abandon)
 }
 
-func (f *tcpFront) stop() {
+func (f *tcpFront) Stop() {
 	f.ln.Close()
 	f.stopping.Do(func() { close(f.stopped) })
 	f.h1.SetKeepAlivesEnabled(false)
-	// Shutdown tells HTTP/2 clients to go away. It is not to wait: the socket does that, by its own clock.
-	done, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = f.h2.Shutdown(done)
+	f.h2.Stop()
 }
 
-func (f *tcpFront) close() {
+func (f *tcpFront) Close() {
 	f.h1.Close()
 	f.h2.Close()
 }

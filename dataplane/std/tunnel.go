@@ -30,14 +30,14 @@ func (x *exchange) tunnel(a *answer) {
 	a.detach() // from here on the client is read by us, and its end is an end of file
 	conn, rw, err := http.NewResponseController(x.w).Hijack()
 	if err != nil {
-		x.s.log.Error("connection cannot be upgraded", "listener", x.c.socket().listener(), "err", err)
+		x.s.Log.Error("connection cannot be upgraded", "listener", x.c.socket().Listener(), "err", err)
 		x.refuse(dataplane.ReasonInternal)
 		return
 	}
 	x.hijacked, x.wrote = true, true
-	listener := x.c.socket().listener()
-	x.s.metrics.Tunnels(listener, 1)
-	defer x.s.metrics.Tunnels(listener, -1)
+	listener := x.c.socket().Listener()
+	x.s.Metrics.Tunnels(listener, 1)
+	defer x.s.Metrics.Tunnels(listener, -1)
 
 	fields := dataplane.ResponseHead(nil, &dataplane.Response{Status: 101, Fields: fieldsOf(a.Header)}, &x.dec)
 	if _, err := conn.Write(dataplane.AppendResponseHead(nil, 101, fields)); err != nil {
@@ -45,7 +45,7 @@ func (x *exchange) tunnel(a *answer) {
 		return
 	}
 	t := &tunnel{x: x, a: a, idle: x.tunnelIdle()}
-	t.watch = newWatchdog(x.s.clock, func() { t.end(dataplane.ReasonTunnelIdle) })
+	t.watch = newWatchdog(x.s.Clock, func() { t.end(dataplane.ReasonTunnelIdle) })
 	early := make([]byte, rw.Reader.Buffered())
 	_, _ = io.ReadFull(rw.Reader, early)
 	t.run(io.MultiReader(bytes.NewReader(early), x.h1.Conn))
@@ -67,7 +67,7 @@ func (t *tunnel) run(client io.Reader) {
 	t.watch.arm(t.idle)
 	defer t.watch.disarm()
 	up := make(chan struct{})
-	t.x.s.run(func() {
+	t.x.s.Guard(func() {
 		defer close(up)
 		t.copy(upstreamWriter{t}, client, nil)
 		t.a.u.closeWrite()
@@ -78,7 +78,7 @@ func (t *tunnel) run(client io.Reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.x.outcome.Reason = t.reason
-	t.x.record.UpstreamResponseTime = t.x.s.clock.Now().Sub(t.a.began)
+	t.x.record.UpstreamResponseTime = t.x.s.Clock.Now().Sub(t.a.began)
 }
 
 // copy moves bytes one way until the source ends; a failure to write ends both ways.

@@ -44,8 +44,8 @@ func newUpstreamConn(s *Server, conn net.Conn, raw syscall.RawConn) *upstreamCon
 		u.late.Store(true)
 		u.abort()
 	}
-	u.read = newWatchdog(s.clock, expire)
-	u.write = newWatchdog(s.clock, func() {
+	u.read = newWatchdog(s.Clock, expire)
+	u.write = newWatchdog(s.Clock, func() {
 		u.stalled.Store(true)
 		expire()
 	})
@@ -138,7 +138,7 @@ func (u *upstreamConn) alive() bool {
 // connect gives a connection to an endpoint: a pooled one if fresh does not forbid it, or a new one.
 func (s *Server) connect(ctx context.Context, d *dataplane.Decision, e *dataplane.Endpoint, fresh bool) (*upstreamConn, error) {
 	for d.Upstream.KeepAlive && !fresh {
-		u, ok := s.pool.Get(e, s.clock.Now())
+		u, ok := s.pool.Get(e, s.Clock.Now())
 		if !ok {
 			break
 		}
@@ -158,7 +158,7 @@ var errConnectTimeout = errors.New("connect timeout")
 func (s *Server) dial(ctx context.Context, d *dataplane.Decision, e *dataplane.Endpoint) (*upstreamConn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	timer := newWatchdog(s.clock, func() { cancel(errConnectTimeout) })
+	timer := newWatchdog(s.Clock, func() { cancel(errConnectTimeout) })
 	timer.arm(d.Timeouts.Connect)
 	defer timer.disarm()
 	if e.Open == nil {

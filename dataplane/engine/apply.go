@@ -1,4 +1,4 @@
-package std
+package engine
 
 import (
 	"context"
@@ -40,31 +40,33 @@ func (s *Server) Apply(ctx context.Context, snap *dataplane.Snapshot) error {
 	prog, problems := dataplane.Compile(old, snap)
 	plan := s.open(ctx, snap)
 	s.swap(prog, plan, problems)
-	s.metrics.Applied(old, prog, len(problems))
+	s.Metrics.Applied(old, prog, len(problems))
 	s.state.Keep(prog)
-	s.pool.Keep(prog)
-	s.log.Debug("snapshot applied", "snapshot", prog.Generation(), "listeners", len(snap.Listeners), "problems", len(problems))
+	if s.fronts.Applied != nil {
+		s.fronts.Applied(prog)
+	}
+	s.Log.Debug("snapshot applied", "snapshot", prog.Generation(), "listeners", len(snap.Listeners), "problems", len(problems))
 	for _, p := range problems {
 		if slices.Contains(known, p) {
 			continue // it was said when it was new
 		}
-		s.log.Error("part of the snapshot cannot be served", "snapshot", prog.Generation(), "listener", p.Listener, "route", p.Route, "err", p.Message)
+		s.Log.Error("part of the snapshot cannot be served", "snapshot", prog.Generation(), "listener", p.Listener, "route", p.Route, "err", p.Message)
 	}
 	return errors.Join(plan.errs...)
 }
 
 // plan is the set of sockets a snapshot asks for.
 type plan struct {
-	wanted   map[socketKey]*socket
+	wanted   map[socketKey]*Socket
 	owner    map[socketKey]*dataplane.Listener
-	opened   []*socket
+	opened   []*Socket
 	statuses []dataplane.ListenerStatus
 	errs     []error
 }
 
 // open finds or opens every socket of the snapshot.
 func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
-	p := &plan{wanted: map[socketKey]*socket{}, owner: map[socketKey]*dataplane.Listener{}}
+	p := &plan{wanted: map[socketKey]*Socket{}, owner: map[socketKey]*dataplane.Listener{}}
 	seen := map[string]bool{}
 	for i := range snap.Listeners {
 		l := &snap.Listeners[i]
@@ -83,7 +85,7 @@ func (s *Server) open(ctx context.Context, snap *dataplane.Snapshot) *plan {
 					status.Error = st.Error
 				}
 			} else {
-				st.Bound = sock.front.addr()
+				st.Bound = sock.front.Addr()
 			}
 			status.Sockets = append(status.Sockets, st)
 		}
@@ -105,7 +107,7 @@ func keyOf(l *dataplane.Listener, addr string, index int) socketKey {
 }
 
 // openOne finds the socket among the open ones or opens it.
-func (s *Server) openOne(ctx context.Context, p *plan, l *dataplane.Listener, key socketKey) (*socket, error) {
+func (s *Server) openOne(ctx context.Context, p *plan, l *dataplane.Listener, key socketKey) (*Socket, error) {
 	if owner, ok := p.owner[key]; ok {
 		return nil, fmt.Errorf("listen on %s for listener %s: listener %s has the same address; give each its own", key.addr, l.ID, owner.ID)
 	}
@@ -124,17 +126,21 @@ func (s *Server) openOne(ctx context.Context, p *plan, l *dataplane.Listener, ke
 }
 
 // listen opens a socket.
-func (s *Server) listen(ctx context.Context, l *dataplane.Listener, key socketKey) (*socket, error) {
+func (s *Server) listen(ctx context.Context, l *dataplane.Listener, key socketKey) (*Socket, error) {
+	open := s.fronts.TCP
 	if key.network == "udp" {
 		s.freeUDP(key)
-		return openQUIC(ctx, s, key.addr, l.ID)
+		open = s.fronts.UDP
 	}
-	return openTCP(ctx, s, key.addr, l.ID)
+	k := newSocket(s, l.ID)
+	var err error
+	k.front, err = open(ctx, k, key.addr)
+	return k, err
 }
 
 // freeUDP cuts what still drains on a UDP address that is wanted again: unlike TCP, it is not free before.
 func (s *Server) freeUDP(key socketKey) {
-	var held *socket
+	var held *Socket
 	s.mu.Lock()
 	for sock, k := range s.draining {
 		if k == key && key.listener == "" {
@@ -177,7 +183,7 @@ func (s *Server) swap(prog *dataplane.Program, p *plan, problems []dataplane.Pro
 	defer s.mu.Unlock()
 	old := s.program.Load()
 	for key, sock := range s.sockets {
-		if owner := p.owner[key]; owner == nil || owner.ID != sock.listener() {
+		if owner := p.owner[key]; owner == nil || owner.ID != sock.Listener() {
 			sock.pin(old)
 		}
 	}
@@ -193,7 +199,7 @@ func (s *Server) swap(prog *dataplane.Program, p *plan, problems []dataplane.Pro
 	}
 	s.sockets = p.wanted
 	for _, sock := range p.opened {
-		sock.front.serve()
+		sock.front.Serve()
 	}
 	s.statuses, s.problems = p.statuses, problems
 }
@@ -212,7 +218,7 @@ func (s *Server) reload(old *dataplane.Program, p *plan) {
 }
 
 // retire closes a socket and lets its connections drain; the caller holds mu.
-func (s *Server) retire(key socketKey, sock *socket) {
+func (s *Server) retire(key socketKey, sock *Socket) {
 	delete(s.sockets, key)
 	s.draining[sock] = key
 	sock.drain(func() {
