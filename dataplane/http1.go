@@ -25,7 +25,7 @@ func AppendRequestHead(dst []byte, method, target string, fields []Field) ([]byt
 	dst = append(dst, ' ')
 	dst = append(dst, target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
-	return appendFields(dst, fields), nil
+	return AppendFields(dst, fields), nil
 }
 
 // AppendResponseHead appends an HTTP/1.1 response head: status line, fields and the empty line.
@@ -39,11 +39,11 @@ func AppendResponseHead(dst []byte, status int, fields []Field) []byte {
 		dst = append(dst, StatusText(status)...)
 	}
 	dst = append(dst, "\r\n"...)
-	return appendFields(dst, fields)
+	return AppendFields(dst, fields)
 }
 
-// appendFields appends field lines and the empty line.
-func appendFields(dst []byte, fields []Field) []byte {
+// AppendFields appends field lines and the empty line; fields that would change the message's shape are left out.
+func AppendFields(dst []byte, fields []Field) []byte {
 	for i := range fields {
 		if !FieldOK(fields[i]) {
 			continue

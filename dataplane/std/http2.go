@@ -37,19 +37,20 @@ type Adopted struct {
 	Grace   time.Duration
 }
 
-// Adopt serves a connection in the place of another front's; it returns at once.
-func (h *HTTP2) Adopt(a Adopted) {
+// Adopt serves a connection in the place of another front's, and gives what the socket knows it as; it returns at once.
+func (h *HTTP2) Adopt(a Adopted) engine.Conn {
 	c := newClientConn(h.k, nil, a.Conn)
 	c.counted, c.info, c.h2 = a.Counted, dataplane.TLSInfoOf(a.Conn.ConnectionState()), true
 	if !h.k.Replace(a.From, c) {
 		_ = a.Conn.Close()
 		c.ended()
-		return
+		return c
 	}
 	if a.Retired {
 		c.Retire(a.Grace)
 	}
 	h.serve(c)
+	return c
 }
 
 // serve serves a connection; it returns at once.

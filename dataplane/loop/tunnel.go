@@ -1,0 +1,127 @@
+//go:build linux
+
+package loop
+
+import (
+	"io"
+	"time"
+
+	"github.com/alb-appliance/appliance/dataplane"
+)
+
+// tunnel is an upgraded connection: bytes both ways until both sides have closed, or neither has sent anything for
+// the idle timeout (NGINX-FACTS 1, ALB-FACTS 4.4). It outlives changes of configuration, and while nothing passes it
+// holds no buffer and no goroutine.
+type tunnel struct {
+	c *client
+	u *upstream
+	// idle is how long it may carry nothing, send how long the endpoint may leave bytes unread; zero for ever.
+	idle, send time.Duration
+	began      time.Time // of the attempt that became the tunnel
+	started    time.Time // of the request
+	listener   string
+	clientEnd  half // what the client sends
+	serverEnd  half
+	// record is what the access log will say, with texts of its own.
+	record *dataplane.AccessRecord
+}
+
+// half is one direction's end.
+type half uint8
+
+const (
+	halfOpen  half = iota
+	halfEnded      // all has been read; the end is to be passed on when what is held has gone out
+	halfClosed
+)
+
+// happened moves what there is to move.
+func (t *tunnel) happened() {
+	c, u := t.c, t.u
+	c.timeWrite()
+	u.timeWrite(t.send)
+	if t.pass(&c.stream, &u.stream, &t.clientEnd, false) && t.pass(&u.stream, &c.stream, &t.serverEnd, true) {
+		c.timeWrite()
+		u.timeWrite(t.send)
+	}
+}
+
+// pass moves bytes one way; false when the tunnel has ended.
+func (t *tunnel) pass(from, to *stream, end *half, count bool) bool {
+	budget := turnBudget
+	for *end == halfOpen && !to.blocked() && budget > 0 {
+		data, err := t.next(from)
+		if err == errAgain {
+			break
+		}
+		if err == io.EOF {
+			*end = halfEnded
+			break
+		}
+		if err != nil {
+			t.end(dataplane.ReasonNone)
+			return false
+		}
+		budget -= len(data)
+		t.touch()
+		if count {
+			t.record.BodyBytesSent += int64(len(data))
+		}
+		if to.write(data) != nil {
+			t.end(dataplane.ReasonNone)
+			return false
+		}
+	}
+	if budget <= 0 {
+		from.goOn()
+	}
+	if *end == halfEnded && !to.blocked() {
+		to.endWrite()
+		*end = halfClosed
+		if t.clientEnd == halfClosed && t.serverEnd == halfClosed {
+			t.end(dataplane.ReasonNone)
+			return false
+		}
+	}
+	return true
+}
+
+// next gives the next bytes of one side: what the client sent along with its request comes first.
+func (t *tunnel) next(from *stream) ([]byte, error) {
+	if from == &t.c.stream && len(t.c.kept) > 0 {
+		n := copy(t.c.l.plain, t.c.kept)
+		t.c.keep(t.c.kept, n)
+		return t.c.l.plain[:n], nil
+	}
+	n, err := from.read(t.c.l.plain)
+	return t.c.l.plain[:n], err
+}
+
+// touch starts the idle timeout anew.
+func (t *tunnel) touch() { t.c.timeRead(t.idle) }
+
+// expired ends the tunnel: it was idle, or one side has stopped reading.
+func (t *tunnel) expired(which timerKind) {
+	if which == timerRead {
+		t.end(dataplane.ReasonTunnelIdle)
+		return
+	}
+	t.end(dataplane.ReasonTunnelStalled)
+}
+
+// end closes both sides and says why in the log.
+func (t *tunnel) end(reason dataplane.Reason) {
+	c, l := t.c, t.c.home
+	t.u.end()
+	c.t = nil
+	l.server.Metrics.Tunnels(t.listener, -1)
+	rec := t.record
+	rec.Reason = c.endedBy(reason)
+	now := l.now()
+	l.server.Metrics.Request(t.listener, dataplane.Outcome{Status: rec.Status, Reason: rec.Reason}, now.Sub(t.started))
+	if access := l.server.Access; access != nil {
+		rec.Time, rec.RequestTime, rec.UpstreamResponseTime = now, now.Sub(c.began), now.Sub(t.began)
+		access(rec)
+	}
+	c.end()
+}
