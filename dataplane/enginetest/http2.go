@@ -174,6 +174,8 @@ func testSlowStream(f *fixture) {
 }
 
 func slowUpload(f *fixture, w *web) {
+	w.get("/before", 200) // the way is open before the clock moves
+	f.wantReason(200, dataplane.ReasonNone)
 	in, out := io.Pipe()
 	defer out.Close()
 	go func() { _, _ = out.Write([]byte("some")) }()
