@@ -50,6 +50,13 @@ bench: build ## measure start, memory and apply-to-traffic
 	cd testscripts/helm && go build -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 	go run ./testscripts/bench -binary bin/appliance -helm bin/helm
 
+# BENCH are flags of the program: `make bench-dataplane BENCH='-rows keepalive -contestants nginx,std -rounds 3 -duration 1s -latency=false'`.
+.PHONY: bench-dataplane
+bench-dataplane: BENCH ?= -write docs/benchmarks.md
+bench-dataplane: build ## measure the data plane against nginx, HAProxy and Caddy
+	go build -o bin/bench-dataplane ./testscripts/bench/dataplane
+	bin/bench-dataplane -appliance bin/appliance $(BENCH)
+
 # Without the limit on minimizing, go test fails when the time is over while an input is being minimized.
 .PHONY: fuzz
 fuzz: ## fuzz each parser for FUZZTIME (30s)

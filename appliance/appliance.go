@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	networkingv1 "k8s.io/api/networking/v1"
 
+	"github.com/alb-appliance/appliance/appliance/accesslog"
 	albv1 "github.com/alb-appliance/appliance/appliance/apis/alibabacloud/v1"
 	"github.com/alb-appliance/appliance/appliance/apiserver"
 	"github.com/alb-appliance/appliance/appliance/controllers/alb"
@@ -174,7 +175,7 @@ func (a *Appliance) openNodes(context.Context) (err error) {
 func (a *Appliance) openTraffic(context.Context) (err error) {
 	options := engine.Options{Clock: a.clock, Logger: a.logger("dataplane"), Metrics: dataplane.NewMetrics(a.metrics), AccessLog: a.recent.note}
 	if a.config.AccessLog && !a.config.Ephemeral {
-		log := newAccessLog(a.dir.Path(fileAccessLog), a.clock, a.logger("accesslog"))
+		log := accesslog.New(a.dir.Path(fileAccessLog), a.clock, a.logger("accesslog"))
 		a.onClose(log.Close)
 		options.AccessLog = func(r *dataplane.AccessRecord) {
 			a.recent.note(r)

@@ -43,6 +43,8 @@ var ours = map[string][]string{
 	"":                                   {"appliance/cli"},
 	"appliance/cli":                      {"appliance", "appliance/cli/...", "appliance/edge", "cloudsim"},
 	"appliance":                          {"appliance/...", "cloudsim", "dataplane/...", "state/..."},
+	"appliance/accesslog":                {"dataplane"},
+	"appliance/standalone":               {"appliance/accesslog", "dataplane/..."},
 	"appliance/apiserver":                {"state/kv", "appliance/apis/..."},
 	"appliance/controllers/alb":          {"cloudsim", "appliance/apis/...", "appliance/controllers/clockqueue", "appliance/controllers/recorder"},
 	"appliance/controllers/certificates": {"appliance/controllers/clockqueue", "appliance/controllers/recorder"},
@@ -57,6 +59,7 @@ var ours = map[string][]string{
 	"dataplane/std":                      {"dataplane", "dataplane/engine"},
 	"dataplane/enginetest":               {"dataplane"},
 	"testscripts/bench":                  {},
+	"testscripts/bench/dataplane":        {"dataplane", "testscripts/bench/dataplane/..."},
 }
 
 // theirs are imports of others that only some packages may have, and why.

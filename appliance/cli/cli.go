@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/adrg/xdg"
 	"github.com/alecthomas/kong"
+
+	"github.com/alb-appliance/appliance/appliance/standalone"
 )
 
 // Exit codes.
@@ -31,6 +34,7 @@ type grammar struct {
 	Cloud      cloudCommand      `cmd:"" help:"Look at the simulated cloud and move its clock."`
 	Backup     backupCommand     `cmd:"" help:"Write objects, cloud and keys, as they are at one moment, into a file."`
 	Restore    restoreCommand    `cmd:"" help:"Replace what the data directory holds by a backup."`
+	Dataplane  dataplaneCommand  `cmd:"" help:"Run the data plane's engine alone, on a snapshot in text form."`
 	Trust      trustCommand      `cmd:"" help:"Make this machine trust the internal CA, or stop it."`
 	Doctor     doctorCommand     `cmd:"" help:"Say what works on this machine, what does not, and how to mend it."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
@@ -52,7 +56,10 @@ func Main(args []string, out, errs io.Writer) int {
 		kong.Description("A local Alibaba Cloud ACK with ALB Ingress: Kubernetes API, simulated cloud, pods and traffic, offline."),
 		kong.Writers(out, errs),
 		kong.Exit(func(c int) { code, exited = c, true }),
-		kong.Vars{"data_dir": filepath.Join(xdg.DataHome, "appliance")},
+		kong.Vars{
+			"data_dir": filepath.Join(xdg.DataHome, "appliance"),
+			"engines":  strings.Join(standalone.Engines(), ","), "default_engine": standalone.DefaultEngine,
+		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.UsageOnError(),
 	)

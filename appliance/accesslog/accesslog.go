@@ -1,4 +1,5 @@
-package appliance
+// Package accesslog writes the access log: a line of JSON for each request, to a file that is rotated.
+package accesslog
 
 import (
 	"bufio"
@@ -20,8 +21,9 @@ const (
 	accessLogBytes = 64 << 10
 )
 
-// accessLog appends a line of JSON for each request to a rotated file. Requests only copy into a buffer.
-type accessLog struct {
+// File appends a line of JSON for each request to a rotated file. Requests only copy into a buffer. Its methods may be
+// called from any goroutine.
+type File struct {
 	clock  clockwork.Clock
 	logger *slog.Logger
 
@@ -32,14 +34,16 @@ type accessLog struct {
 	timer clockwork.Timer // set while the buffer holds something
 }
 
-func newAccessLog(path string, clock clockwork.Clock, logger *slog.Logger) *accessLog {
-	l := &accessLog{clock: clock, logger: logger, file: &lumberjack.Logger{Filename: path, MaxSize: maxLogSize, MaxBackups: maxLogFiles}}
+// New appends to a file, which is opened with the first line. The clock times how long lines stay in memory; the
+// logger is told of lines that are lost.
+func New(path string, clock clockwork.Clock, logger *slog.Logger) *File {
+	l := &File{clock: clock, logger: logger, file: &lumberjack.Logger{Filename: path, MaxSize: maxLogSize, MaxBackups: maxLogFiles}}
 	l.out = bufio.NewWriterSize(l.file, accessLogBytes)
 	return l
 }
 
 // Write appends a record.
-func (l *accessLog) Write(r *dataplane.AccessRecord) {
+func (l *File) Write(r *dataplane.AccessRecord) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.line = r.AppendJSON(l.line[:0])
@@ -52,7 +56,7 @@ func (l *accessLog) Write(r *dataplane.AccessRecord) {
 	}
 }
 
-func (l *accessLog) flush() {
+func (l *File) flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.timer = nil
@@ -62,13 +66,13 @@ func (l *accessLog) flush() {
 }
 
 // failed says that lines are lost and starts over, for a full disk may have room again later.
-func (l *accessLog) failed(err error) {
+func (l *File) failed(err error) {
 	l.logger.Error("access log lines are lost", "err", err)
 	l.out.Reset(l.file)
 }
 
 // Close writes what is left.
-func (l *accessLog) Close() error {
+func (l *File) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.timer != nil {

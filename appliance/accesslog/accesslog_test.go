@@ -1,4 +1,4 @@
-package appliance
+package accesslog
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ func TestAccessLog(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "access.log")
 	clock := &calledClock{FakeClock: clockwork.NewFakeClock(), called: make(chan struct{}, 1)}
-	l := newAccessLog(name, clock, slog.New(slog.DiscardHandler))
+	l := New(name, clock, slog.New(slog.DiscardHandler))
 	lines := func() []string {
 		raw, err := os.ReadFile(name)
 		if err != nil && !os.IsNotExist(err) {
@@ -75,7 +75,7 @@ func TestAccessLogWithoutRoom(t *testing.T) {
 	if err := os.WriteFile(filepath.Dir(name), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := newAccessLog(name, clockwork.NewFakeClock(), slog.New(slog.NewTextHandler(&log, nil)))
+	l := New(name, clockwork.NewFakeClock(), slog.New(slog.NewTextHandler(&log, nil)))
 	l.Write(&dataplane.AccessRecord{Host: "one"})
 	if err := l.Close(); err != nil {
 		t.Error(err)

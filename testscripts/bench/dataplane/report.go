@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// result is a measured row.
+type result struct {
+	ID, Title, Unit string
+	Aim             float64
+	Order           []string // of the contestants
+	Values          map[string]series
+	// More are other figures of the same turns, by contestant and name.
+	More map[string]map[string]series
+}
+
+func newResult(id, title, unit string, aim float64) *result {
+	return &result{ID: id, Title: title, Unit: unit, Aim: aim, Values: map[string]series{}, More: map[string]map[string]series{}}
+}
+
+func (r *result) add(name string, v float64) {
+	if !slices.Contains(r.Order, name) {
+		r.Order = append(r.Order, name)
+	}
+	r.Values[name] = append(r.Values[name], v)
+}
+
+func (r *result) addMore(name, figure string, v float64) {
+	if r.More[name] == nil {
+		r.More[name] = map[string]series{}
+	}
+	r.More[name][figure] = append(r.More[name][figure], v)
+}
+
+// peers are the contestants that are not ours.
+var peers = []string{"nginx", "haproxy", "caddy"}
+
+// best is the peer with the least median; empty without peers.
+func (r *result) best() string {
+	best, least := "", math.Inf(1)
+	for _, name := range r.Order {
+		if m := r.Values[name].median(); slices.Contains(peers, name) && m < least {
+			best, least = name, m
+		}
+	}
+	return best
+}
+
+// verdictOf compares one of ours with the best peer; "" for a peer.
+func (r *result) verdictOf(name string) string {
+	best := r.best()
+	if best == "" || slices.Contains(peers, name) {
+		return ""
+	}
+	v := compare(r.Values[name], r.Values[best], r.Aim)
+	word := "miss"
+	if v.Hit {
+		word = "hit"
+	}
+	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, word)
+}
+
+// digits are enough for three figures that count.
+func digits(v float64) int {
+	switch {
+	case v >= 100:
+		return 0
+	case v >= 10:
+		return 1
+	}
+	return 2
+}
+
+// print writes the row for a terminal.
+func (r *result) print(w io.Writer) {
+	fmt.Fprintf(w, "\n%s (%s)\n", r.Title, r.Unit)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, name := range r.Order {
+		s := r.Values[name]
+		fmt.Fprintf(t, "  %s\t%s", name, s.format(digits(s.median())))
+		for _, figure := range slices.Sorted(maps.Keys(r.More[name])) {
+			more := r.More[name][figure]
+			fmt.Fprintf(t, "\t%s %.*f", figure, digits(more.median()), more.median())
+		}
+		fmt.Fprintf(t, "\t%s\n", r.verdictOf(name))
+	}
+	_ = t.Flush()
+}
+
+// report is a whole run.
+type report struct {
+	Date        time.Time
+	Machine     string
+	Contestants []*contestant
+	Skipped     []string
+	Rounds      int
+	Duration    time.Duration
+	Results     []*result
+}
+
+// printHead writes what is measured, and on what.
+func (r *report) printHead(w io.Writer) {
+	fmt.Fprintf(w, "%s\n", r.Machine)
+	for _, c := range r.Contestants {
+		fmt.Fprintf(w, "%-10s %s\n", c.Name, c.Version)
+	}
+	for _, s := range r.Skipped {
+		fmt.Fprintln(w, s)
+	}
+	if !counting() {
+		fmt.Fprintln(w, "instructions are not counted: perf has no counter for them on this machine")
+	}
+}
+
+// writeSection puts the report into a file, between the marks.
+func (r *report) writeSection(name string) error {
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	section := sectionBegin + "\n" + r.markdown() + sectionEnd
+	text := string(old)
+	begin, end := strings.Index(text, sectionBegin), strings.Index(text, sectionEnd)
+	if begin < 0 || end < begin {
+		return fmt.Errorf("%s has no lines %q and %q for the result to go between", name, sectionBegin, sectionEnd)
+	}
+	return os.WriteFile(name, []byte(text[:begin]+section+text[end+len(sectionEnd):]), 0o644)
+}
+
+// Marks of the section in a document.
+const (
+	sectionBegin = "<!-- bench-dataplane: begin -->"
+	sectionEnd   = "<!-- bench-dataplane: end -->"
+)
+
+// markdown is the report for a document.
+func (r *report) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Measured %s on %s.\n\n", r.Date.Format(time.DateOnly), r.Machine)
+	for _, c := range r.Contestants {
+		fmt.Fprintf(&b, "- %s: %s\n", c.Name, c.Version)
+	}
+	for _, s := range r.Skipped {
+		fmt.Fprintf(&b, "- %s\n", s)
+	}
+	for _, result := range r.Results {
+		fmt.Fprintf(&b, "\n%s (%s)\n\n| | median [least..most] | more | ours to the best peer |\n|---|---|---|---|\n", result.Title, result.Unit)
+		for _, name := range result.Order {
+			s := result.Values[name]
+			var more []string
+			for _, figure := range slices.Sorted(maps.Keys(result.More[name])) {
+				m := result.More[name][figure]
+				more = append(more, fmt.Sprintf("%s %.*f", figure, digits(m.median()), m.median()))
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, s.format(digits(s.median())), strings.Join(more, ", "), result.verdictOf(name))
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,32 @@
+//go:build linux
+
+package main
+
+import "testing"
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		ours, peer series
+		aim        float64
+		want       verdict
+	}{
+		"better than the aim":          {series{7, 8, 9}, series{10, 10, 10}, 0.8, verdict{Ratio: 0.8, Hit: true}},
+		"better, but not enough":       {series{9, 9, 9}, series{10, 10, 10}, 0.8, verdict{Ratio: 0.9}},
+		"noise is equal":               {series{9, 11, 10.5}, series{10, 10, 10}, 0.8, verdict{Ratio: 1.05, Equal: true}},
+		"equal is enough for 1":        {series{9, 11, 10.5}, series{10, 10, 10}, 1, verdict{Ratio: 1.05, Equal: true, Hit: true}},
+		"rounds are compared, not all": {series{10, 20, 30}, series{20, 40, 60}, 0.8, verdict{Ratio: 0.5, Hit: true}},
+		"one round says nothing":       {series{9}, series{10}, 0.95, verdict{Ratio: 0.9, Hit: true}},
+	} {
+		if got := compare(test.ours, test.peer, test.aim); got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+}
+
+func TestSeriesFormat(t *testing.T) {
+	t.Parallel()
+	if got, want := (series{3, 1, 2, 10}).format(1), "2.5 [1.0..10.0]"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
