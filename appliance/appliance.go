@@ -33,7 +33,7 @@ import (
 	"github.com/alb-appliance/appliance/cloudsim"
 	"github.com/alb-appliance/appliance/dataplane"
 	"github.com/alb-appliance/appliance/dataplane/engine"
-	"github.com/alb-appliance/appliance/dataplane/std"
+	"github.com/alb-appliance/appliance/dataplane/engines"
 	"github.com/alb-appliance/appliance/state"
 	"github.com/alb-appliance/appliance/state/kv"
 	"github.com/alb-appliance/appliance/state/sqlite"
@@ -71,7 +71,7 @@ type Appliance struct {
 	kubelet      *kubelet.Kubelet
 	addresses    *edge.Addresses
 	metrics      *prometheus.Registry
-	engine       *std.Server
+	engine       engines.Engine
 	names        *dns.Server
 	publisher    *edge.Publisher
 	listener     net.Listener
@@ -182,7 +182,9 @@ func (a *Appliance) openTraffic(context.Context) (err error) {
 			log.Write(r)
 		}
 	}
-	a.engine = std.New(options)
+	if a.engine, err = engines.New(a.config.Engine, options); err != nil {
+		return err
+	}
 	if a.names, err = dns.Listen(a.addresses.Socket(a.addresses.DNS().String(), 53), a.logger("dns")); err != nil {
 		return fmt.Errorf("%w; take another --vip-range, or --address-mode ports", err)
 	}

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"github.com/alb-appliance/appliance/appliance/controllers/certificates"
 	"github.com/alb-appliance/appliance/appliance/edge"
 	"github.com/alb-appliance/appliance/cloudsim"
+	"github.com/alb-appliance/appliance/dataplane/engines"
 )
 
 // Config is everything that is static about an Appliance. What is dynamic is a Kubernetes object or a cloud resource.
@@ -27,6 +29,8 @@ type Config struct {
 	VIPRange netip.Prefix
 	// AddressMode is how addresses of the pool become sockets.
 	AddressMode edge.Mode
+	// Engine is the name of the data plane's engine (engines.Names); empty for the default.
+	Engine string
 	// Region is the simulated region.
 	Region string
 	// NetworkPlugin is terway or flannel.
@@ -105,6 +109,7 @@ func (c *Config) Validate() error {
 	}{
 		{"--network-plugin", c.NetworkPlugin, []string{alb.Terway, alb.Flannel}},
 		{"--cloud-delays", string(c.CloudDelays), []string{string(cloudsim.DelaysNone), string(cloudsim.DelaysReal)}},
+		{"--engine", cmp.Or(c.Engine, engines.Default()), engines.Names()},
 		{"--address-mode", string(c.AddressMode), []string{string(edge.ModeAuto), string(edge.ModeNative), string(edge.ModePorts)}},
 	} {
 		if !slices.Contains(choice.allowed, choice.value) {

@@ -41,7 +41,7 @@ func listPackages(t *testing.T) []listed {
 // that ends in /... stands for the package and those below it.
 var ours = map[string][]string{
 	"":                                   {"appliance/cli"},
-	"appliance/cli":                      {"appliance", "appliance/cli/...", "appliance/edge", "cloudsim"},
+	"appliance/cli":                      {"appliance", "dataplane/engines", "appliance/cli/...", "appliance/edge", "cloudsim"},
 	"appliance":                          {"appliance/...", "cloudsim", "dataplane/...", "state/..."},
 	"appliance/accesslog":                {"dataplane"},
 	"appliance/standalone":               {"appliance/accesslog", "dataplane/..."},
@@ -57,6 +57,8 @@ var ours = map[string][]string{
 	"cloudsim":                           {"state/sqlite"},
 	"dataplane/engine":                   {"dataplane"},
 	"dataplane/std":                      {"dataplane", "dataplane/engine"},
+	"dataplane/loop":                     {"dataplane", "dataplane/engine", "dataplane/std"},
+	"dataplane/engines":                  {"dataplane", "dataplane/engine", "dataplane/loop", "dataplane/std"},
 	"dataplane/enginetest":               {"dataplane"},
 	"testscripts/bench":                  {},
 	"testscripts/bench/dataplane":        {"dataplane", "testscripts/bench/dataplane/..."},

@@ -3,6 +3,7 @@ package testscripts
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"io"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/alb-appliance/appliance/dataplane/engines"
 )
 
 // readyLimit bounds how long `serve` may take on a busy machine.
@@ -57,7 +60,7 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if p.cmd != nil {
 		ts.Fatalf("serve: an appliance runs already")
 	}
-	all := append([]string{"serve", "--data-dir", p.data, "--listen", "127.0.0.1:0", "--vip-range", p.vips, "--address-mode", p.mode}, args...)
+	all := append([]string{"serve", "--data-dir", p.data, "--listen", "127.0.0.1:0", "--vip-range", p.vips, "--address-mode", p.mode, "--engine", cmp.Or(os.Getenv(engineVariable), engines.Default())}, args...)
 	cmd := exec.Command("appliance", all...)
 	cmd.Dir = ts.Getenv("WORK")
 	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "XDG_DATA_HOME=" + ts.Getenv("XDG_DATA_HOME")}

@@ -21,6 +21,9 @@ import (
 // addressModeVariable chooses the address mode of the run: ports (default) needs no rights, native needs low ports.
 const addressModeVariable = "APPLIANCE_ADDRESS_MODE"
 
+// engineVariable chooses the data plane's engine of the run; the default is the system's.
+const engineVariable = "APPLIANCE_ENGINE"
+
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"appliance": func() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) },

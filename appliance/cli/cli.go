@@ -11,7 +11,7 @@ import (
 	"github.com/adrg/xdg"
 	"github.com/alecthomas/kong"
 
-	"github.com/alb-appliance/appliance/appliance/standalone"
+	"github.com/alb-appliance/appliance/dataplane/engines"
 )
 
 // Exit codes.
@@ -58,7 +58,7 @@ func Main(args []string, out, errs io.Writer) int {
 		kong.Exit(func(c int) { code, exited = c, true }),
 		kong.Vars{
 			"data_dir": filepath.Join(xdg.DataHome, "appliance"),
-			"engines":  strings.Join(standalone.Engines(), ","), "default_engine": standalone.DefaultEngine,
+			"engines":  strings.Join(engines.Names(), ","), "default_engine": engines.Default(),
 		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.UsageOnError(),

@@ -21,6 +21,7 @@ type serveCommand struct {
 	NetworkPlugin string   `help:"Network plugin of the cluster: terway or flannel. Flannel refuses ClusterIP backends as the real one does." default:"terway" enum:"terway,flannel"`
 	ALB           string   `name:"alb" help:"What the ALB Ingress Controller makes when it is first installed: new, new-intranet, none or existing=ID (default: ${default})." default:"new" placeholder:"OPTION"`
 	AddressMode   string   `help:"How addresses become sockets: native binds the real ports, ports binds high ones, auto takes native where permitted." default:"auto" enum:"auto,native,ports"`
+	Engine        string   `help:"Engine of the data plane: ${engines} (default: ${default})." default:"${default_engine}" enum:"${engines}"`
 	CloudDelays   string   `help:"How long cloud jobs take: none or real." default:"none" enum:"none,real"`
 	ACMEDirectory []string `name:"acme-directory" help:"ACME servers beside the internal CA, each an issuer of its name (a URL alone: acme); the first is the default." placeholder:"[NAME=]URL"`
 	ACMECA        string   `name:"acme-ca" help:"File of the CAs to trust as ACME servers, PEM (default: the system's)." placeholder:"FILE" type:"path"`
@@ -85,6 +86,7 @@ func (c *serveCommand) config(g *grammar) (appliance.Config, error) {
 	config.NetworkPlugin = c.NetworkPlugin
 	config.ALB = appliance.ALBOption(c.ALB)
 	config.AddressMode = edge.Mode(c.AddressMode)
+	config.Engine = c.Engine
 	config.CloudDelays = cloudsim.Delays(c.CloudDelays)
 	config.EtcdServers = c.EtcdServers
 	for _, text := range c.ACMEDirectory {

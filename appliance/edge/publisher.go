@@ -14,7 +14,7 @@ import (
 	"github.com/alb-appliance/appliance/dataplane"
 )
 
-// Engine takes snapshots. *std.Server is one.
+// Engine takes snapshots. engines.Engine is one.
 type Engine interface {
 	Apply(context.Context, *dataplane.Snapshot) error
 }

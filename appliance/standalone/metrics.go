@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/alb-appliance/appliance/dataplane/engines"
 )
 
 // listenMetrics binds a loopback address: metrics are for this machine.
@@ -26,12 +28,12 @@ func listenMetrics(address string) (net.Listener, error) {
 }
 
 // serveMetrics shows the counters and the snapshot in force; what it returns ends that.
-func serveMetrics(l net.Listener, registry *prometheus.Registry, engine engine) (stop func()) {
+func serveMetrics(l net.Listener, registry *prometheus.Registry, carrier engines.Engine) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = io.WriteString(w, engine.Program().Snapshot().String()) // a client that has gone needs no answer
+		_, _ = io.WriteString(w, carrier.Program().Snapshot().String()) // a client that has gone needs no answer
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})

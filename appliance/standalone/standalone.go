@@ -17,6 +17,8 @@ import (
 
 	"github.com/alb-appliance/appliance/appliance/accesslog"
 	"github.com/alb-appliance/appliance/dataplane"
+	"github.com/alb-appliance/appliance/dataplane/engine"
+	"github.com/alb-appliance/appliance/dataplane/engines"
 )
 
 // Config is everything there is to choose.
@@ -25,7 +27,7 @@ type Config struct {
 	Snapshot string
 	// Certificates are the files of the snapshot's certificates, by id.
 	Certificates map[string]CertificateFiles
-	// Engine is the name of the engine; see Engines.
+	// Engine is the name of the engine; see engines.Names; empty for the default.
 	Engine string
 	// AccessLog is the file of the access log; empty writes none.
 	AccessLog string
@@ -63,18 +65,18 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	o := engineOptions{Clock: clockwork.NewRealClock(), Logger: c.Logger, Metrics: dataplane.NewMetrics(registry)}
+	o := engine.Options{Clock: clockwork.NewRealClock(), Logger: c.Logger, Metrics: dataplane.NewMetrics(registry)}
 	if c.AccessLog != "" {
 		log := accesslog.New(c.AccessLog, o.Clock, c.Logger)
 		defer func() { err = errors.Join(err, log.Close()) }()
 		o.AccessLog = log.Write
 	}
-	engine, err := newEngine(c.Engine, o)
+	carrier, err := engines.New(c.Engine, o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, shutdown(engine)) }()
-	if err := engine.Apply(ctx, snap); err != nil {
+	defer func() { err = errors.Join(err, shutdown(carrier)) }()
+	if err := carrier.Apply(ctx, snap); err != nil {
 		return err
 	}
 	var show net.Listener
@@ -82,15 +84,15 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 		if show, err = listenMetrics(c.Metrics); err != nil {
 			return err
 		}
-		defer serveMetrics(show, registry, engine)()
+		defer serveMetrics(show, registry, carrier)()
 	}
-	ready(Ready{Snapshot: snap, Listeners: engine.Listeners(), Metrics: addressOf(show)})
-	reload(ctx, files, engine, hup, c.Logger)
+	ready(Ready{Snapshot: snap, Listeners: carrier.Listeners(), Metrics: addressOf(show)})
+	reload(ctx, files, carrier, hup, c.Logger)
 	return nil
 }
 
 // reload applies what the files hold whenever they change, or somebody asks, until ctx ends.
-func reload(ctx context.Context, files *files, engine engine, hup <-chan os.Signal, logger *slog.Logger) {
+func reload(ctx context.Context, files *files, carrier engines.Engine, hup <-chan os.Signal, logger *slog.Logger) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -105,7 +107,7 @@ func reload(ctx context.Context, files *files, engine engine, hup <-chan os.Sign
 		}
 		snap, err := files.read()
 		if err == nil {
-			err = engine.Apply(ctx, snap)
+			err = carrier.Apply(ctx, snap)
 		}
 		if err != nil {
 			logger.Error("the snapshot is not served as written; what served before goes on", "err", err)
@@ -116,10 +118,10 @@ func reload(ctx context.Context, files *files, engine engine, hup <-chan os.Sign
 }
 
 // shutdown lets requests end, for a while.
-func shutdown(engine engine) error {
+func shutdown(carrier engines.Engine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
-	if err := engine.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	if err := carrier.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
 	return nil // what was still going on has been cut, as said
