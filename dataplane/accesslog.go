@@ -48,9 +48,7 @@ func (a *AccessRecord) Fill(r *Request, d *Decision) {
 	if d.Listener != nil {
 		a.Listener, a.LoadBalancer, a.Port = d.Listener.ID, d.Listener.LoadBalancer, d.Listener.Port
 	}
-	if r.Peer.IsValid() {
-		a.ClientIP = r.Peer.Addr().Unmap().String()
-	}
+	a.ClientIP = r.peerIP()
 	a.Host, a.HTTPHost = hostOf(r.Authority), r.Authority
 	a.Referer, a.UserAgent = r.Get("Referer"), r.Get("User-Agent")
 	a.XForwardedFor, a.XRealIP = r.Get("X-Forwarded-For"), r.Get("X-Real-IP")
@@ -69,71 +67,91 @@ func (a *AccessRecord) Fill(r *Request, d *Decision) {
 // AppendJSON appends the record as one line of JSON, line feed included, without allocating beyond dst. Fields that
 // have no value are "-" if they are text, as in the real log.
 func (a *AccessRecord) AppendJSON(dst []byte) []byte {
-	w := jsonLine{dst: append(dst, '{')}
-	w.key("time")
-	w.dst = append(w.dst, '"')
+	w := jsonLine{dst: append(dst, `{"time":"`...)}
 	w.dst = a.Time.AppendFormat(w.dst, time.RFC3339Nano)
 	w.dst = append(w.dst, '"')
-	w.text("app_lb_id", a.LoadBalancer)
-	w.number("slb_vport", int64(a.Port))
-	w.text("client_ip", a.ClientIP)
-	w.text("host", a.Host)
-	w.text("http_host", a.HTTPHost)
-	w.text("http_referer", a.Referer)
-	w.text("http_user_agent", a.UserAgent)
-	w.text("http_x_forwarded_for", a.XForwardedFor)
-	w.text("http_x_real_ip", a.XRealIP)
-	w.text("request_method", a.Method)
-	w.text("request_uri", a.URI)
-	w.text("scheme", a.Scheme)
-	w.text("server_protocol", a.Proto)
-	w.number("status", int64(a.Status))
-	w.number("body_bytes_sent", a.BodyBytesSent)
-	w.number("request_length", a.RequestLength)
-	w.seconds("request_time", a.RequestTime)
-	w.number("read_request_time", a.ReadRequestTime.Milliseconds())
-	w.text("ssl_protocol", a.TLSProtocol)
-	w.text("ssl_cipher", a.TLSCipher)
-	w.text("upstream_addr", a.UpstreamAddr)
-	w.number("upstream_status", int64(a.UpstreamStatus))
-	w.seconds("upstream_response_time", a.UpstreamResponseTime)
-	w.text("vip_addr", a.VIPAddr)
-	w.number("write_response_time", a.WriteResponseTime.Milliseconds())
-	w.text("reason", string(a.Reason))
-	w.text("listener", a.Listener)
-	w.text("route", a.Route)
-	w.text("upstream", a.Upstream)
+	w.text(`,"app_lb_id":"`, a.LoadBalancer)
+	w.number(`,"slb_vport":`, int64(a.Port))
+	w.text(`,"client_ip":"`, a.ClientIP)
+	w.text(`,"host":"`, a.Host)
+	w.text(`,"http_host":"`, a.HTTPHost)
+	w.text(`,"http_referer":"`, a.Referer)
+	w.text(`,"http_user_agent":"`, a.UserAgent)
+	w.text(`,"http_x_forwarded_for":"`, a.XForwardedFor)
+	w.text(`,"http_x_real_ip":"`, a.XRealIP)
+	w.text(`,"request_method":"`, a.Method)
+	w.text(`,"request_uri":"`, a.URI)
+	w.text(`,"scheme":"`, a.Scheme)
+	w.text(`,"server_protocol":"`, a.Proto)
+	w.number(`,"status":`, int64(a.Status))
+	w.number(`,"body_bytes_sent":`, a.BodyBytesSent)
+	w.number(`,"request_length":`, a.RequestLength)
+	w.seconds(`,"request_time":`, a.RequestTime)
+	w.number(`,"read_request_time":`, a.ReadRequestTime.Milliseconds())
+	w.text(`,"ssl_protocol":"`, a.TLSProtocol)
+	w.text(`,"ssl_cipher":"`, a.TLSCipher)
+	w.text(`,"upstream_addr":"`, a.UpstreamAddr)
+	w.number(`,"upstream_status":`, int64(a.UpstreamStatus))
+	w.seconds(`,"upstream_response_time":`, a.UpstreamResponseTime)
+	w.text(`,"vip_addr":"`, a.VIPAddr)
+	w.number(`,"write_response_time":`, a.WriteResponseTime.Milliseconds())
+	w.text(`,"reason":"`, string(a.Reason))
+	w.text(`,"listener":"`, a.Listener)
+	w.text(`,"route":"`, a.Route)
+	w.text(`,"upstream":"`, a.Upstream)
 	return append(w.dst, "}\n"...)
 }
 
-// jsonLine writes one flat JSON object.
+// jsonLine writes one flat JSON object. Keys come with all the punctuation before their values.
 type jsonLine struct{ dst []byte }
 
-func (w *jsonLine) key(name string) {
-	if w.dst[len(w.dst)-1] != '{' {
-		w.dst = append(w.dst, ',')
+func (w *jsonLine) number(key string, v int64) {
+	w.dst = strconv.AppendInt(append(w.dst, key...), v, 10)
+}
+
+// seconds writes a duration in seconds with three decimals, rounded.
+func (w *jsonLine) seconds(key string, d time.Duration) {
+	w.dst = append(w.dst, key...)
+	if d < 0 {
+		w.dst, d = append(w.dst, '-'), -d
+	}
+	ms := int64((d + time.Millisecond/2) / time.Millisecond)
+	w.dst = strconv.AppendInt(w.dst, ms/1000, 10)
+	ms %= 1000
+	w.dst = append(w.dst, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+}
+
+func (w *jsonLine) text(key, v string) {
+	w.dst = append(w.dst, key...)
+	switch {
+	case v == "":
+		w.dst = append(w.dst, '-')
+	case isPlainJSON(v):
+		w.dst = append(w.dst, v...)
+	default:
+		w.escaped(v)
 	}
 	w.dst = append(w.dst, '"')
-	w.dst = append(w.dst, name...)
-	w.dst = append(w.dst, `":`...)
 }
 
-func (w *jsonLine) number(name string, v int64) {
-	w.key(name)
-	w.dst = strconv.AppendInt(w.dst, v, 10)
-}
-
-func (w *jsonLine) seconds(name string, d time.Duration) {
-	w.key(name)
-	w.dst = strconv.AppendFloat(w.dst, d.Seconds(), 'f', 3, 64)
-}
-
-func (w *jsonLine) text(name, v string) {
-	w.key(name)
-	if v == "" {
-		v = "-"
+// isPlainJSON tells whether a text stands in JSON as it is; nearly all do.
+func isPlainJSON(v string) bool {
+	for i := range len(v) {
+		if !plainJSON[v[i]] {
+			return false
+		}
 	}
-	w.dst = append(w.dst, '"')
+	return true
+}
+
+var plainJSON = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= ' ' && c < 0x7f && c != '"' && c != '\\'
+	}
+	return t
+}()
+
+func (w *jsonLine) escaped(v string) {
 	for i := 0; i < len(v); {
 		r, n := utf8.DecodeRuneInString(v[i:])
 		switch {
@@ -149,7 +167,6 @@ func (w *jsonLine) text(name, v string) {
 		}
 		i += n
 	}
-	w.dst = append(w.dst, '"')
 }
 
 // Clone copies the record and its texts, which an engine may keep in memory that it uses again.

@@ -75,6 +75,7 @@ type Decision struct {
 	// AltSvc is Inputs.AltSvc.
 	AltSvc string
 
+	listener *listenerProgram
 	upstream *upstreamProgram
 }
 
@@ -95,7 +96,7 @@ func (p *Program) Decide(listenerID string, r *Request, in Inputs) Decision {
 		d.refuse(ReasonNoRoute)
 		return d
 	}
-	d := Decision{Listener: lp.conf, AltSvc: in.AltSvc}
+	d := Decision{Listener: lp.conf, listener: lp, AltSvc: in.AltSvc}
 	if r.Method == "TRACE" || r.Method == "CONNECT" {
 		d.refuse(ReasonMethod)
 		return d

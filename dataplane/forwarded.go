@@ -34,31 +34,40 @@ func (fw *forwarding) replaces(name string) bool {
 	if len(name) < 6 {
 		return false
 	}
-	switch strings.ToLower(name) {
-	case "x-forwarded-for":
-		return fw.f.XForwardedFor
-	case "x-forwarded-proto":
-		return fw.f.XForwardedProto
-	case "x-forwarded-scheme", "x-scheme":
-		return fw.nginx && fw.f.XForwardedProto
-	case "x-forwarded-port":
-		return fw.f.XForwardedPort
-	case "x-forwarded-host":
-		return fw.f.XForwardedHost
-	case "x-original-forwarded-for":
-		return fw.nginx && fw.f.XForwardedFor
-	case "x-original-forwarded-host":
-		return fw.nginx && fw.f.XForwardedHost
-	case "x-forwarded-client-srcport":
-		return fw.f.ClientSrcPort
-	case "slb-id":
-		return fw.f.SLBID
-	case "x-real-ip":
-		return fw.f.XRealIP
-	case "x-request-id":
-		return fw.f.RequestID
-	case "alicloud-alb-trace":
-		return fw.f.Trace
+	switch name[0] | 0x20 {
+	case 'x':
+		return fw.replacesX(name)
+	case 's':
+		return fw.f.SLBID && isNamed(name, "slb-id")
+	case 'a':
+		return fw.f.Trace && isNamed(name, "alicloud-alb-trace")
+	}
+	return false
+}
+
+// replacesX is replaces for names that begin with X.
+func (fw *forwarding) replacesX(name string) bool {
+	switch len(name) {
+	case len("x-scheme"):
+		return fw.nginx && fw.f.XForwardedProto && isNamed(name, "x-scheme")
+	case len("x-real-ip"):
+		return fw.f.XRealIP && isNamed(name, "x-real-ip")
+	case len("x-request-id"):
+		return fw.f.RequestID && isNamed(name, "x-request-id")
+	case len("x-forwarded-for"):
+		return fw.f.XForwardedFor && isNamed(name, "x-forwarded-for")
+	case len("x-forwarded-port"):
+		return fw.f.XForwardedPort && isNamed(name, "x-forwarded-port") || fw.f.XForwardedHost && isNamed(name, "x-forwarded-host")
+	case len("x-forwarded-proto"):
+		return fw.f.XForwardedProto && isNamed(name, "x-forwarded-proto")
+	case len("x-forwarded-scheme"):
+		return fw.nginx && fw.f.XForwardedProto && isNamed(name, "x-forwarded-scheme")
+	case len("x-original-forwarded-for"):
+		return fw.nginx && fw.f.XForwardedFor && isNamed(name, "x-original-forwarded-for")
+	case len("x-original-forwarded-host"):
+		return fw.nginx && fw.f.XForwardedHost && isNamed(name, "x-original-forwarded-host")
+	case len("x-forwarded-client-srcport"):
+		return fw.f.ClientSrcPort && isNamed(name, "x-forwarded-client-srcport")
 	}
 	return false
 }
@@ -70,7 +79,7 @@ func (fw *forwarding) add(dst []Field) []Field {
 			dst = append(dst, f)
 		}
 	}
-	peer := fw.r.Peer.Addr().Unmap().String()
+	peer := fw.r.peerIP()
 	put(fw.f.RequestID, "X-Request-ID", fw.d.RequestID)
 	put(fw.f.XRealIP, "X-Real-IP", peer)
 	if fw.nginx {
@@ -98,8 +107,11 @@ func (fw *forwarding) add(dst []Field) []Field {
 
 // port is the listener's port as clients know it.
 func (fw *forwarding) port() string {
-	if fw.d.Listener == nil {
+	switch {
+	case fw.d.Listener == nil:
 		return ""
+	case fw.d.listener != nil:
+		return fw.d.listener.port
 	}
 	return strconv.Itoa(fw.d.Listener.Port)
 }

@@ -1,45 +1,87 @@
 package dataplane
 
 import (
+	"iter"
 	"strconv"
 	"strings"
 )
 
 // hopFields knows which fields of a message are not passed on.
 type hopFields struct {
-	// listed are the names that Connection fields name, lower case.
-	listed []string
+	fields []Field
+	// named tells that a Connection field names fields of the message, not only what becomes of the connection.
+	named bool
 }
 
 // hopByHop finds the fields that belong to one connection (RFC 9110 section 7.6.1).
 func hopByHop(fields []Field) hopFields {
-	var h hopFields
-	for i := range fields {
-		if !strings.EqualFold(fields[i].Name, "Connection") {
-			continue
-		}
-		for token := range strings.SplitSeq(fields[i].Value, ",") {
-			if token = strings.TrimSpace(token); token != "" {
-				h.listed = append(h.listed, strings.ToLower(token))
-			}
+	h := hopFields{fields: fields}
+	for token := range connectionTokens(fields) {
+		switch {
+		case strings.EqualFold(token, "keep-alive"), strings.EqualFold(token, "close"), strings.EqualFold(token, "upgrade"):
+		default:
+			h.named = true
 		}
 	}
 	return h
 }
 
+// connectionTokens gives what the Connection fields of a message list.
+func connectionTokens(fields []Field) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range fields {
+			if !isNamed(fields[i].Name, "connection") {
+				continue
+			}
+			for list, more := fields[i].Value, true; more; {
+				var token string
+				token, list, more = strings.Cut(list, ",")
+				if token = strings.TrimSpace(token); token != "" && !yield(token) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // has reports whether a field must not be passed on. Names that frame or route the message cannot be smuggled away
 // by listing them in Connection: Host is set apart, and the end-to-end ones below are kept.
 func (h hopFields) has(name string) bool {
-	switch strings.ToLower(name) {
-	case "connection", "proxy-connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade":
+	if isHopField(name) {
 		return true
 	}
-	for _, token := range h.listed {
-		if strings.EqualFold(token, name) && !strings.EqualFold(name, "content-length") {
+	if !h.named || isNamed(name, "content-length") {
+		return false
+	}
+	for token := range connectionTokens(h.fields) {
+		if strings.EqualFold(token, name) {
 			return true
 		}
 	}
 	return false
+}
+
+// isHopField tells the fields that always belong to one connection.
+func isHopField(name string) bool {
+	switch len(name) {
+	case len("te"):
+		return isNamed(name, "te")
+	case len("trailer"):
+		return isNamed(name, "trailer") || isNamed(name, "upgrade")
+	case len("connection"):
+		return isNamed(name, "connection") || isNamed(name, "keep-alive")
+	case len("proxy-connection"):
+		return isNamed(name, "proxy-connection")
+	case len("transfer-encoding"):
+		return isNamed(name, "transfer-encoding")
+	}
+	return false
+}
+
+// isNamed compares a field's name with a lower-case one, without regard to case. Names are ASCII; most differ in length
+// or in their first byte.
+func isNamed(name, lower string) bool {
+	return len(name) == len(lower) && name[0]|0x20 == lower[0] && strings.EqualFold(name, lower)
 }
 
 // RequestHead appends to dst the fields of the request that goes to an endpoint, Host first: the client's, without
@@ -68,7 +110,7 @@ func RequestHead(dst []Field, r *Request, d *Decision) []Field {
 // skipsToEndpoint lists what a class takes out besides: Expect is answered by us; class nginx drops Proxy and names
 // with underscores (NGINX-FACTS 5).
 func skipsToEndpoint(name string, nginx bool) bool {
-	if strings.EqualFold(name, "Expect") || strings.EqualFold(name, "Host") {
+	if isNamed(name, "expect") || isNamed(name, "host") {
 		return true
 	}
 	return nginx && (strings.EqualFold(name, "Proxy") || strings.Contains(name, "_"))
@@ -150,7 +192,7 @@ func appendSettable(dst []Field, f Field) []Field {
 
 // settable tells the names that rules may set on answers from those that frame a message (ALB-FACTS 4.6).
 func settable(name string) bool {
-	return !strings.EqualFold(name, "Content-Length") && !(hopFields{}).has(name)
+	return !isNamed(name, "content-length") && !isHopField(name)
 }
 
 // appendOK appends a field that may be written.
@@ -188,8 +230,8 @@ func upgradeOf(class Class, r *Request) string {
 	case want != "websocket" || r.Method != "GET":
 		return ""
 	}
-	for _, token := range hopByHop(r.Fields).listed {
-		if token == "upgrade" {
+	for token := range connectionTokens(r.Fields) {
+		if strings.EqualFold(token, "upgrade") {
 			return want
 		}
 	}
@@ -203,7 +245,7 @@ func FieldOK(f Field) bool {
 		return false
 	}
 	for i := range len(f.Name) {
-		if !isToken(f.Name[i]) {
+		if !tokenBytes[f.Name[i]] {
 			return false
 		}
 	}
@@ -213,18 +255,27 @@ func FieldOK(f Field) bool {
 // valueOK reports whether the text may stand in a field value or a request target's place in a head.
 func valueOK(v string) bool {
 	for i := range len(v) {
-		if c := v[i]; c < ' ' && c != '\t' || c == 0x7f {
+		if controlBytes[v[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-// isToken reports whether a byte may occur in a field name or method (RFC 9110 section 5.6.2).
-func isToken(c byte) bool {
-	switch {
-	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		return true
+// controlBytes are those that a field value may not hold (RFC 9110 section 5.5).
+var controlBytes = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' && c != '\t' || c == 0x7f
 	}
-	return strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
-}
+	return t
+}()
+
+// isToken reports whether a byte may occur in a field name or method (RFC 9110 section 5.6.2).
+func isToken(c byte) bool { return tokenBytes[c] }
+
+var tokenBytes = func() (t [256]bool) {
+	for c := range t {
+		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c > ' ' && strings.IndexByte("!#$%&'*+-.^_`|~", byte(c)) >= 0
+	}
+	return t
+}()

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,9 @@ type Metrics struct {
 	panics      prometheus.Counter
 	generation  prometheus.Gauge
 	problems    prometheus.Gauge
+
+	// forgotten counts how often series were deleted; recorders drop what they remember then.
+	forgotten atomic.Uint64
 }
 
 // NewMetrics makes the counters and registers them with reg; nil registers them nowhere. It panics if reg holds
@@ -81,11 +85,15 @@ func (m *Metrics) Tunnels(listener string, n int) {
 
 // Attempt counts one try; the reason is ReasonNone if it was answered.
 func (m *Metrics) Attempt(upstream string, reason Reason) {
-	result := string(reason)
+	m.attempts.WithLabelValues(upstream, attemptResult(reason)).Inc()
+}
+
+// attemptResult names a try's result.
+func attemptResult(reason Reason) string {
 	if reason == ReasonNone {
-		result = "answered"
+		return "answered"
 	}
-	m.attempts.WithLabelValues(upstream, result).Inc()
+	return string(reason)
 }
 
 // Panic counts a failure of the data plane itself.
@@ -99,6 +107,7 @@ func (m *Metrics) Applied(old, p *Program, problems int) {
 	if old == nil {
 		return
 	}
+	defer m.forgotten.Add(1)
 	for id := range old.listeners {
 		if _, ok := p.listeners[id]; !ok {
 			gone := prometheus.Labels{"listener": id}
@@ -113,4 +122,77 @@ func (m *Metrics) Applied(old, p *Program, problems int) {
 			m.attempts.DeletePartialMatch(prometheus.Labels{"upstream": id})
 		}
 	}
+}
+
+// Recorder counts like Metrics, and remembers the series it has counted in, which saves finding them by their labels.
+// It is for one goroutine.
+type Recorder struct {
+	m        *Metrics
+	as       uint64 // Metrics.forgotten when it was last looked at
+	requests map[requestSeries]requestCounters
+	attempts map[attemptSeries]prometheus.Counter
+}
+
+type requestSeries struct {
+	listener string
+	outcome  Outcome
+}
+
+type requestCounters struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
+}
+
+type attemptSeries struct {
+	upstream string
+	reason   Reason
+}
+
+// recorderSeries bounds what a recorder remembers: ids come and go.
+const recorderSeries = 4096
+
+// Recorder makes a recorder.
+func (m *Metrics) Recorder() *Recorder {
+	r := &Recorder{m: m}
+	r.forget()
+	return r
+}
+
+func (r *Recorder) forget() {
+	r.requests, r.attempts = map[requestSeries]requestCounters{}, map[attemptSeries]prometheus.Counter{}
+}
+
+// current drops what is remembered if it may be gone.
+func (r *Recorder) current() {
+	if now := r.m.forgotten.Load(); now != r.as || len(r.requests) > recorderSeries || len(r.attempts) > recorderSeries {
+		r.as = now
+		r.forget()
+	}
+}
+
+// Request is Metrics.Request.
+func (r *Recorder) Request(listener string, o Outcome, took time.Duration) {
+	r.current()
+	key := requestSeries{listener, o}
+	c, ok := r.requests[key]
+	if !ok {
+		c = requestCounters{r.m.requests.WithLabelValues(listener, strconv.Itoa(o.Status), string(o.Reason)), r.m.durations.WithLabelValues(listener)}
+		r.requests[key] = c
+	}
+	c.requests.Inc()
+	if o.Status != 101 {
+		c.duration.Observe(took.Seconds())
+	}
+}
+
+// Attempt is Metrics.Attempt.
+func (r *Recorder) Attempt(upstream string, reason Reason) {
+	r.current()
+	key := attemptSeries{upstream, reason}
+	c, ok := r.attempts[key]
+	if !ok {
+		c = r.m.attempts.WithLabelValues(upstream, attemptResult(reason))
+		r.attempts[key] = c
+	}
+	c.Inc()
 }

@@ -3,6 +3,7 @@ package dataplane
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,6 +53,7 @@ func (p *Program) Listener(id string) (*Listener, bool) {
 // listenerProgram finds the first matching route of one listener.
 type listenerProgram struct {
 	conf   *Listener
+	port   string       // conf.Port as text
 	tls    *ListenerTLS // nil unless the protocol speaks TLS
 	groups map[HostMatch]*placedGroup
 	// globs are the groups whose host condition only a trial can decide.
@@ -125,7 +127,7 @@ func compileUpstreams(prev *Program, s *Snapshot) map[string]*upstreamProgram {
 
 // compileListener groups a listener's routes by host condition.
 func compileListener(old *listenerProgram, l *Listener) (*listenerProgram, []Problem) {
-	lp := &listenerProgram{conf: l}
+	lp := &listenerProgram{conf: l, port: strconv.Itoa(l.Port)}
 	places, hosts := placeRoutes(old, l)
 	lp.groups = make(map[HostMatch]*placedGroup, len(hosts))
 	for i, host := range hosts {

@@ -24,11 +24,15 @@ type Request struct {
 	// Query is what follows the question mark. HasQuery tells "/a?" from "/a".
 	Query    string
 	HasQuery bool
+	// Sent is the request target as it was sent, if it was in origin form: what Target gives, without joining it anew.
+	Sent string
 	// Fields are in the order received and do not hold Host.
 	Fields []Field
 	// Length is the body's length in bytes, -1 when it is not known beforehand, 0 when there is none.
 	Length int64
 	Peer   netip.AddrPort
+	// PeerIP is the peer's address as text, for engines that make it once a connection; empty has it made.
+	PeerIP string
 	// TLS is nil on a clear connection.
 	TLS *TLSInfo
 	// Proto is "HTTP/1.0", "HTTP/1.1", "HTTP/2.0" or "HTTP/3.0".
@@ -51,9 +55,20 @@ type Response struct {
 // Get returns the value of the first field of that name, or "".
 func (r *Request) Get(name string) string { return fieldValue(r.Fields, name) }
 
+// peerIP gives the peer's address as text; empty when there is none.
+func (r *Request) peerIP() string {
+	if r.PeerIP == "" && r.Peer.IsValid() {
+		return r.Peer.Addr().Unmap().String()
+	}
+	return r.PeerIP
+}
+
 // Target returns the request target in origin form: path and query as sent.
 func (r *Request) Target() string {
-	if !r.HasQuery && r.Query == "" {
+	switch {
+	case r.Sent != "":
+		return r.Sent
+	case !r.HasQuery && r.Query == "":
 		return r.Path
 	}
 	return r.Path + "?" + r.Query

@@ -103,7 +103,7 @@ func (x *exchange) interim() bool {
 func (x *exchange) begin(data []byte) bool {
 	status := x.resp.Status
 	x.stage = stageBody
-	x.l.server.Metrics.Attempt(x.dec.Upstream.ID, dataplane.ReasonNone)
+	x.l.count.Attempt(x.dec.Upstream.ID, dataplane.ReasonNone)
 	x.record.UpstreamStatus = status
 	x.outcome = dataplane.Outcome{Status: status}
 	x.relayAt = x.l.now()
@@ -252,7 +252,7 @@ func (x *exchange) switched(early []byte) {
 		x.attemptFailed(dataplane.ReasonBadResponse)
 		return
 	}
-	x.l.server.Metrics.Attempt(x.dec.Upstream.ID, dataplane.ReasonNone)
+	x.l.count.Attempt(x.dec.Upstream.ID, dataplane.ReasonNone)
 	x.record.UpstreamStatus = 101
 	x.outcome = dataplane.Outcome{Status: 101}
 	x.l.fields = dataplane.ResponseHead(x.l.fields[:0], &x.resp, &x.dec)

@@ -57,6 +57,7 @@ type client struct {
 	f       *front
 	home    *loop
 	peer    netip.AddrPort
+	ip      string             // of peer
 	counted string             // the listener under which it is counted
 	info    *dataplane.TLSInfo // nil without TLS
 
@@ -82,7 +83,7 @@ type client struct {
 
 // accepted takes a connection in.
 func (l *loop) accepted(f *front, fd int, peer netip.AddrPort) {
-	c := &client{f: f, home: l, peer: peer, counted: f.k.Listener()}
+	c := &client{f: f, home: l, peer: peer, ip: peer.Addr().String(), counted: f.k.Listener()}
 	c.readTimer = timer{owner: c, kind: timerRead}
 	c.writeTimer = timer{owner: c, kind: timerWrite}
 	if !f.k.Add(c, c.counted) {
@@ -276,7 +277,7 @@ func (c *client) parse(data []byte) {
 	if end == 0 {
 		if c.keep(data, skipped); len(c.kept) > 0 {
 			c.scanned = len(c.kept)
-			c.checkSize()
+			c.checkHead()
 		}
 		return
 	}
@@ -311,21 +312,23 @@ func (c *client) keep(data []byte, used int) {
 	}
 }
 
-// checkSize refuses a head that has grown too large before its end.
-func (c *client) checkSize() {
+// checkHead refuses a head before its end if it has grown too large, or cannot become one: who speaks another protocol,
+// such as TLS, waits for an answer and sends no line.
+func (c *client) checkHead() {
 	_, limits := c.f.k.Conf()
-	if len(c.kept) <= max(limits.HeaderBytes, limits.URIBytes) {
-		return
-	}
 	line := bytes.IndexByte(c.kept, '\n')
 	if line < 0 {
 		line = len(c.kept)
 	}
-	if line > limits.URIBytes {
+	switch {
+	case !beginsRequest(c.kept[:line]):
+		c.refuse(dataplane.ReasonBadRequest)
+	case len(c.kept) <= max(limits.HeaderBytes, limits.URIBytes):
+	case line > limits.URIBytes:
 		c.refuse(dataplane.ReasonURITooLong)
-		return
+	default:
+		c.refuse(dataplane.ReasonHeaderTooLarge)
 	}
-	c.refuse(dataplane.ReasonHeaderTooLarge)
 }
 
 // isPlain reports whether the connection speaks plain HTTP to a listener that speaks HTTPS, be it that the listener

@@ -110,7 +110,7 @@ func (x *exchange) start(h requestHead) {
 	if c.requests++; c.requests >= x.limits.Requests {
 		c.left = true
 	}
-	x.req.Peer, x.req.TLS, x.req.Scheme = c.peer, c.info, "http"
+	x.req.Peer, x.req.PeerIP, x.req.TLS, x.req.Scheme = c.peer, c.ip, c.info, "http"
 	if c.info != nil {
 		x.req.Scheme = "https"
 	}
@@ -287,7 +287,7 @@ func (x *exchange) finish() {
 func (x *exchange) log() {
 	now, s := x.l.now(), x.l.server
 	x.outcome.Reason = x.c.endedBy(x.outcome.Reason)
-	s.Metrics.Request(x.c.f.k.Listener(), x.outcome, now.Sub(x.started))
+	x.l.count.Request(x.c.f.k.Listener(), x.outcome, now.Sub(x.started))
 	if s.Access == nil {
 		return
 	}
@@ -308,14 +308,14 @@ func (x *exchange) fill(now time.Time) {
 // logRefused counts and logs a request whose head never became one.
 func (l *loop) logRefused(c *client, d *dataplane.Decision, now time.Time) {
 	s := l.server
-	s.Metrics.Request(c.f.k.Listener(), d.Outcome, now.Sub(c.began))
+	l.count.Request(c.f.k.Listener(), d.Outcome, now.Sub(c.began))
 	if s.Access == nil {
 		return
 	}
 	rec := dataplane.AccessRecord{
 		Time: now, BodyBytesSent: int64(len(d.Reply.Body)), RequestTime: now.Sub(c.began), ReadRequestTime: now.Sub(c.began), VIPAddr: c.localIP(),
 	}
-	r := dataplane.Request{Scheme: "http", Peer: c.peer, TLS: c.info}
+	r := dataplane.Request{Scheme: "http", Peer: c.peer, PeerIP: c.ip, TLS: c.info}
 	if r.TLS != nil {
 		r.Scheme = "https"
 	}

@@ -14,10 +14,11 @@ import (
 // Others speak to it by post.
 type loop struct {
 	server *engine.Server
-	engine *Server
 	kernel kernel
 	poll   poller
 	timers timers
+	// spawn runs what may wait in a goroutine; broken is called when it fails.
+	spawn func(do, broken func())
 
 	streams []*stream // by descriptor
 	gen     uint32    // of the last stream
@@ -32,6 +33,7 @@ type loop struct {
 	out     []byte // what is being written
 	buffers bufferPool
 	idle    idlePool
+	count   *dataplane.Recorder
 	spares  []*exchange
 	fields  []dataplane.Field // of the head that is being written
 	inputs  dataplane.Inputs  // what decisions are made from, but for the time
@@ -63,12 +65,12 @@ const (
 
 func newLoop(e *Server, k kernel, p poller) *loop {
 	l := &loop{
-		server: e.Server, engine: e, kernel: k, poll: p, events: make([]ready, 256),
+		server: e.Server, kernel: k, poll: p, spawn: e.Guard, events: make([]ready, 256),
 		plain: make([]byte, chunk), cipher: make([]byte, chunk), out: make([]byte, 0, chunk+chunk/4), ended: make(chan struct{}),
 	}
 	l.timers = newTimers(e.Clock, func() { l.post(ring{l}) })
 	l.idle.init(l)
-	l.inputs = e.Inputs()
+	l.inputs, l.count = e.Inputs(), e.Metrics.Recorder()
 	return l
 }
 

@@ -96,6 +96,19 @@ func parseRequest(p []byte, r *dataplane.Request) (requestHead, dataplane.Reason
 	return h, h.framing(r)
 }
 
+// beginsRequest tells whether a line may become a request line: up to its first space it is a method.
+func beginsRequest(line []byte) bool {
+	for i, c := range line {
+		if c == ' ' {
+			return i > 0
+		}
+		if !tokenByte[c] && !(i == len(line)-1 && c == '\r') {
+			return false
+		}
+	}
+	return true
+}
+
 // framing sets the request's length (RFC 9112 section 6.3).
 func (h *requestHead) framing(r *dataplane.Request) dataplane.Reason {
 	switch {
@@ -176,6 +189,7 @@ func (h *requestHead) note(f dataplane.Field) dataplane.Reason {
 // setTarget splits a request target (RFC 9112 section 3.2). An absolute one brings its own authority, which goes
 // before Host.
 func setTarget(r *dataplane.Request, target []byte) bool {
+	r.Sent = ""
 	switch {
 	case r.Method == "CONNECT":
 		r.Path, r.Query, r.HasQuery = text(target), "", false
@@ -207,10 +221,12 @@ func setTarget(r *dataplane.Request, target []byte) bool {
 			return len(target) == 0 || r.HasQuery
 		}
 	}
-	path, query, found := bytes.Cut(target, []byte("?"))
-	r.Path, r.Query, r.HasQuery = text(path), text(query), found
+	path, query, found := bytes.Cut(target, question)
+	r.Path, r.Query, r.HasQuery, r.Sent = text(path), text(query), found, text(target)
 	return true
 }
+
+var question = []byte("?")
 
 // cutLine takes a line that ends in CR LF; the line is given without them.
 func cutLine(p []byte) (line, rest []byte, ok bool) {

@@ -216,7 +216,7 @@ func (x *exchange) upstreamLate(which timerKind) {
 func (x *exchange) attemptFailed(reason dataplane.Reason) {
 	x.dropUpstream()
 	x.record.UpstreamResponseTime = x.l.now().Sub(x.attemptAt)
-	x.l.server.Metrics.Attempt(x.dec.Upstream.ID, reason)
+	x.l.count.Attempt(x.dec.Upstream.ID, reason)
 	again := dataplane.Retry(&x.dec, dataplane.Attempt{
 		N: x.n, Reason: reason, Method: x.req.Method, Sent: x.sent, BodySent: x.taken, Answered: x.heard, Reused: x.reused,
 	})

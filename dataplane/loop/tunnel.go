@@ -118,7 +118,7 @@ func (t *tunnel) end(reason dataplane.Reason) {
 	rec := t.record
 	rec.Reason = c.endedBy(reason)
 	now := l.now()
-	l.server.Metrics.Request(t.listener, dataplane.Outcome{Status: rec.Status, Reason: rec.Reason}, now.Sub(t.started))
+	l.count.Request(t.listener, dataplane.Outcome{Status: rec.Status, Reason: rec.Reason}, now.Sub(t.started))
 	if access := l.server.Access; access != nil {
 		rec.Time, rec.RequestTime, rec.UpstreamResponseTime = now, now.Sub(c.began), now.Sub(t.began)
 		access(rec)

@@ -141,7 +141,7 @@ func (l *loop) dial(x *exchange, e *dataplane.Endpoint) *dialing {
 	ctx, cancel := context.WithCancel(context.Background())
 	d.cancel = cancel
 	open := e.Open
-	l.server.Guard(func() {
+	l.spawn(func() {
 		if d.fd, d.err = -1, errNoOpen; open != nil {
 			d.fd, d.err = open(ctx)
 		}
