@@ -92,7 +92,7 @@ func (x *exchange) received(data []byte) bool {
 // interim passes an interim answer on (RFC 9110 section 15.2).
 func (x *exchange) interim() bool {
 	x.l.fields = dataplane.ResponseHead(x.l.fields[:0], &x.resp, &x.dec)
-	if x.toClient(dataplane.AppendResponseHead(x.l.out[:0], x.resp.Status, x.l.fields)) {
+	if x.toClient(appendHead(x.l.out[:0], x.resp.Status, x.rh.reason, x.l.fields)) {
 		return true
 	}
 	x.clientGone()

@@ -211,8 +211,12 @@ func (x *exchange) toClient(p []byte) bool {
 // clientHappened follows news of the client's connection: room for more of the answer, more of the request, its end.
 func (x *exchange) clientHappened(progressed bool) {
 	c := x.c
-	if progressed && x.stage == stageBody {
-		x.down()
+	if c.broken != nil {
+		x.clientGone()
+		return
+	}
+	if progressed && x.stage != stageDone && x.up != nil && !x.up.shaking {
+		x.down() // it was interim answers that had to wait, or the answer's body
 	}
 	if c.x == x && !x.in.done() {
 		x.upward()

@@ -73,7 +73,7 @@ func (x *exchange) upward() {
 	for !x.in.done() {
 		u := x.up
 		if u == nil || u.shaking || u.blocked() || u.broken != nil {
-			c.timeRead(0) // the client is not waited for
+			x.pause()
 			return
 		}
 		if budget <= 0 {
@@ -107,6 +107,17 @@ func (x *exchange) upward() {
 	}
 	c.timeRead(0)
 	x.awaitHead()
+}
+
+// pause leaves the body with the client while the endpoint takes nothing; the client is not to blame for the time. After
+// the answer the little time that is left runs on, and an endpoint that is gone ends it.
+func (x *exchange) pause() {
+	switch {
+	case x.stage != stageDone:
+		x.c.timeRead(0)
+	case x.up == nil || x.up.broken != nil:
+		x.complete()
+	}
 }
 
 // isFraming tells a body that is not what it should be from a connection that broke.
