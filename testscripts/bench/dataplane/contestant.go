@@ -40,9 +40,6 @@ type contestant struct {
 	args    []string
 }
 
-// ours reports whether it is an engine of the appliance.
-func (c *contestant) ours() bool { _, ok := c.kind.(*appliance); return ok }
-
 // find makes the contestants that are there and says why the others are not.
 func find(o *options) (found []*contestant, skipped []string, err error) {
 	for name := range strings.SplitSeq(o.contestants, ",") {
