@@ -58,7 +58,7 @@ var ours = map[string][]string{
 	"dataplane/std":                      {"dataplane"},
 	"dataplane/enginetest":               {"dataplane"},
 	"testscripts/bench":                  {},
-	"testscripts/bench/dataplane":        {"dataplane", "testscripts/bench/dataplane/..."},
+	"testscripts/bench/dataplane":        {"appliance/standalone", "dataplane", "testscripts/bench/dataplane/..."},
 }
 
 // theirs are imports of others that only some packages may have, and why.

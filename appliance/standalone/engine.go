@@ -9,16 +9,16 @@ import (
 	"github.com/alb-appliance/appliance/dataplane/std"
 )
 
-// engine is what carries the traffic.
-type engine interface {
+// Engine is what carries the traffic.
+type Engine interface {
 	Apply(context.Context, *dataplane.Snapshot) error
 	Program() *dataplane.Program
 	Listeners() []dataplane.ListenerStatus
 	Shutdown(context.Context) error
 }
 
-// engineOptions are what every engine is made from.
-type engineOptions = std.Options
+// EngineOptions are what every engine is made from.
+type EngineOptions = std.Options
 
 // EngineStd is the engine on net/http.
 const EngineStd = "std"
@@ -29,8 +29,8 @@ const DefaultEngine = EngineStd
 // Engines lists the names of the engines.
 func Engines() []string { return []string{EngineStd} }
 
-// newEngine makes the engine of a name.
-func newEngine(name string, o engineOptions) (engine, error) {
+// NewEngine makes the engine of a name.
+func NewEngine(name string, o EngineOptions) (Engine, error) {
 	switch name {
 	case EngineStd:
 		return std.New(o), nil

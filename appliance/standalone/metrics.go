@@ -26,7 +26,7 @@ func listenMetrics(address string) (net.Listener, error) {
 }
 
 // serveMetrics shows the counters and the snapshot in force; what it returns ends that.
-func serveMetrics(l net.Listener, registry *prometheus.Registry, engine engine) (stop func()) {
+func serveMetrics(l net.Listener, registry *prometheus.Registry, engine Engine) (stop func()) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /snapshot", func(w http.ResponseWriter, _ *http.Request) {

@@ -63,13 +63,13 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	o := engineOptions{Clock: clockwork.NewRealClock(), Logger: c.Logger, Metrics: dataplane.NewMetrics(registry)}
+	o := EngineOptions{Clock: clockwork.NewRealClock(), Logger: c.Logger, Metrics: dataplane.NewMetrics(registry)}
 	if c.AccessLog != "" {
 		log := accesslog.New(c.AccessLog, o.Clock, c.Logger)
 		defer func() { err = errors.Join(err, log.Close()) }()
 		o.AccessLog = log.Write
 	}
-	engine, err := newEngine(c.Engine, o)
+	engine, err := NewEngine(c.Engine, o)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 }
 
 // reload applies what the files hold whenever they change, or somebody asks, until ctx ends.
-func reload(ctx context.Context, files *files, engine engine, hup <-chan os.Signal, logger *slog.Logger) {
+func reload(ctx context.Context, files *files, engine Engine, hup <-chan os.Signal, logger *slog.Logger) {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
@@ -116,7 +116,7 @@ func reload(ctx context.Context, files *files, engine engine, hup <-chan os.Sign
 }
 
 // shutdown lets requests end, for a while.
-func shutdown(engine engine) error {
+func shutdown(engine Engine) error {
 	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
 	defer cancel()
 	if err := engine.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -15,7 +15,7 @@ import (
 const settle = 3 * time.Second
 
 // memoryRounds are fewer than others: memory is not noisy.
-const memoryRounds = 3
+const memoryRounds = 2
 
 // measureMemory opens sockets through freshly started contestants and divides what they then have more by their number.
 // It is memory of the processes; what the kernel has for the sockets is the same for all, and not counted.
@@ -46,19 +46,19 @@ func (b *bench) idle(c *contestant, job load.Job) (before, after int64, err erro
 	}
 	few := job
 	few.Connections = 50
-	if _, err := b.hold(c, few); err != nil {
+	if _, err := b.hold(c, few, 0); err != nil {
 		return 0, 0, err
 	}
 	time.Sleep(settle)
 	if before, err = c.process.memory(); err != nil {
 		return 0, 0, err
 	}
-	after, err = b.hold(c, job)
+	after, err = b.hold(c, job, settle)
 	return before, after, err
 }
 
 // hold opens the job's sockets, waits, and gives the memory that there is then.
-func (b *bench) hold(c *contestant, job load.Job) (int64, error) {
+func (b *bench) hold(c *contestant, job load.Job, wait time.Duration) (int64, error) {
 	job.Address = address(c.ports.http)
 	if job.TLS {
 		job.Address = address(c.ports.https)
@@ -67,7 +67,7 @@ func (b *bench) hold(c *contestant, job load.Job) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	time.Sleep(settle)
+	time.Sleep(wait)
 	memory, err := c.process.memory()
 	if err != nil {
 		return 0, err

@@ -22,10 +22,12 @@ type result struct {
 	Values          map[string]series
 	// More are other figures of the same turns, by contestant and name.
 	More map[string]map[string]series
+	// Verdicts are those of rows that have no peers, by name.
+	Verdicts map[string]string
 }
 
 func newResult(id, title, unit string, aim float64) *result {
-	return &result{ID: id, Title: title, Unit: unit, Aim: aim, Values: map[string]series{}, More: map[string]map[string]series{}}
+	return &result{ID: id, Title: title, Unit: unit, Aim: aim, Values: map[string]series{}, More: map[string]map[string]series{}, Verdicts: map[string]string{}}
 }
 
 func (r *result) add(name string, v float64) {
@@ -58,16 +60,22 @@ func (r *result) best() string {
 
 // verdictOf compares one of ours with the best peer; "" for a peer.
 func (r *result) verdictOf(name string) string {
+	if v, ok := r.Verdicts[name]; ok {
+		return v
+	}
 	best := r.best()
 	if best == "" || slices.Contains(peers, name) {
 		return ""
 	}
 	v := compare(r.Values[name], r.Values[best], r.Aim)
-	word := "miss"
-	if v.Hit {
-		word = "hit"
+	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, hitOrMiss(v.Hit))
+}
+
+func hitOrMiss(hit bool) string {
+	if hit {
+		return "hit"
 	}
-	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, word)
+	return "miss"
 }
 
 // digits are enough for three figures that count.

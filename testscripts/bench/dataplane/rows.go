@@ -24,6 +24,8 @@ type row struct {
 	units float64
 	// latency says that p50 and p99 at fixed rates are measured, too.
 	latency bool
+	// measure is how a row is measured that is no job for contestants.
+	measure func(context.Context, *bench, row) ([]*result, error)
 	// connections, where they are not those of the command line.
 	connections int
 }
@@ -35,6 +37,8 @@ const (
 	perMiB       = "µs CPU/MiB"
 	perMessage   = "µs CPU/message"
 	perSocket    = "KiB/socket"
+	perLookup    = "ns/lookup"
+	perChange    = "ms/change"
 )
 
 // Sizes of what is asked for in some rows.
@@ -43,7 +47,7 @@ const (
 	handshakers    = 8
 	messageBytes   = 32
 	echoMessages   = 2 // the message and its echo
-	idleSockets    = 2000
+	idleSockets    = 4000
 )
 
 // rows lists everything, in the order of the report.
@@ -65,6 +69,8 @@ func rows() []row {
 			job: load.Job{Kind: load.IdleWebSocket, Targets: echo, Message: messageBytes}},
 		{id: "idletls", title: "Memory of an idle WebSocket over TLS", unit: perSocket, aim: 0.80, connections: idleSockets,
 			job: load.Job{Kind: load.IdleWebSocket, Targets: echo, Message: messageBytes, TLS: true}},
+		{id: "lookup", title: "Route by host and path", unit: perLookup, measure: measureLookups},
+		{id: "change", title: "One changed Ingress of 10,000, until it serves", unit: perChange, aim: 10, measure: measureChanges},
 	}
 }
 
@@ -97,6 +103,9 @@ const warmup = 300 * time.Millisecond
 
 // measure measures a row: its cost, and latency if it has any.
 func (b *bench) measure(ctx context.Context, r row) ([]*result, error) {
+	if r.measure != nil {
+		return r.measure(ctx, b, r)
+	}
 	job := r.job
 	job.Warmup, job.Duration = warmup, b.options.duration
 	if job.Connections = r.connections; job.Connections == 0 {
