@@ -27,6 +27,11 @@ type kind interface {
 	metrics() (path, requests string)
 }
 
+// ownLog is a kind whose access log cannot have the fields that the others have.
+type ownLog interface {
+	checkLog(line map[string]any, mark string) error
+}
+
 // contestant is a program under measurement.
 type contestant struct {
 	Name    string
@@ -50,6 +55,8 @@ func find(o *options) (found []*contestant, skipped []string, err error) {
 			k, program = &nginx{}, o.nginx
 		case "haproxy":
 			k, program = &haproxy{}, o.haproxy
+		case "caddy":
+			k, program = &caddy{}, o.caddy
 		default:
 			k, program = &appliance{engine: name}, o.appliance
 		}
