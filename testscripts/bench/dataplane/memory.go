@@ -59,11 +59,7 @@ func (b *bench) idle(c *contestant, job load.Job) (before, after int64, err erro
 
 // hold opens the job's sockets, waits, and gives the memory that there is then.
 func (b *bench) hold(c *contestant, job load.Job, wait time.Duration) (int64, error) {
-	job.Address = address(c.ports.http)
-	if job.TLS {
-		job.Address = address(c.ports.https)
-	}
-	l, err := b.startJob(job)
+	l, err := b.startJob(c.aimed(job))
 	if err != nil {
 		return 0, err
 	}

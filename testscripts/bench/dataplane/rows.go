@@ -71,6 +71,8 @@ func rows() []row {
 			job: load.Job{Kind: load.IdleWebSocket, Targets: echo, Message: messageBytes, TLS: true}},
 		{id: "lookup", title: "Route by host and path", unit: perLookup, measure: measureLookups},
 		{id: "change", title: "One changed Ingress of 10,000, until it serves", unit: perChange, aim: 10, measure: measureChanges},
+		{id: "serve", title: "All of `appliance serve`, its pods answer: HTTP/1.1 keep-alive GET", unit: perRequest, measure: measureServe,
+			job: load.Job{Kind: load.KeepAlive, Targets: serveTargets()}},
 	}
 }
 
