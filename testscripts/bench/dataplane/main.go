@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -90,7 +91,7 @@ func run(ctx context.Context, o *options) error {
 	if err := b.start(); err != nil {
 		return err
 	}
-	r := &report{Date: time.Now().UTC(), Machine: machine(), Contestants: b.contestants, Skipped: b.skipped, Rounds: o.rounds, Duration: o.duration}
+	r := &report{Date: time.Now().UTC(), Machine: machine(), Contestants: b.contestants, Skipped: b.skipped, Notes: notes(), Rounds: o.rounds, Duration: o.duration}
 	r.printHead(os.Stdout)
 	for _, row := range rows {
 		results, err := b.measure(ctx, row)
@@ -106,6 +107,22 @@ func run(ctx context.Context, o *options) error {
 		return nil
 	}
 	return r.writeSection(o.write)
+}
+
+// notes are what a reader should know about this run.
+func notes() (all []string) {
+	if !counting() {
+		all = append(all, "instructions are not counted: perf has no counter for them on this machine")
+	}
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return all
+	}
+	one, _, _ := strings.Cut(string(raw), " ")
+	if busy, err := strconv.ParseFloat(one, 64); err == nil && busy > float64(runtime.NumCPU())/4 {
+		all = append(all, fmt.Sprintf("the machine had other things to do: its load was %s on %d cores before the run; p50 and p99 say little then", one, runtime.NumCPU()))
+	}
+	return all
 }
 
 // machine describes where this ran.

@@ -68,14 +68,7 @@ func (r *result) verdictOf(name string) string {
 		return ""
 	}
 	v := compare(r.Values[name], r.Values[best], r.Aim)
-	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, hitOrMiss(v.Hit))
-}
-
-func hitOrMiss(hit bool) string {
-	if hit {
-		return "hit"
-	}
-	return "miss"
+	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, v.Word)
 }
 
 // digits are enough for three figures that count.
@@ -111,9 +104,11 @@ type report struct {
 	Machine     string
 	Contestants []*contestant
 	Skipped     []string
-	Rounds      int
-	Duration    time.Duration
-	Results     []*result
+	// Notes are what a reader should know about this run.
+	Notes    []string
+	Rounds   int
+	Duration time.Duration
+	Results  []*result
 }
 
 // printHead writes what is measured, and on what.
@@ -125,8 +120,8 @@ func (r *report) printHead(w io.Writer) {
 	for _, s := range r.Skipped {
 		fmt.Fprintln(w, s)
 	}
-	if !counting() {
-		fmt.Fprintln(w, "instructions are not counted: perf has no counter for them on this machine")
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, n)
 	}
 }
 
@@ -154,11 +149,11 @@ const (
 // markdown is the report for a document.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s.\n\n", r.Date.Format(time.DateOnly), r.Machine)
+	fmt.Fprintf(&b, "Measured %s on %s; %d rounds of %s.\n\n", r.Date.Format(time.DateOnly), r.Machine, r.Rounds, r.Duration)
 	for _, c := range r.Contestants {
 		fmt.Fprintf(&b, "- %s: %s\n", c.Name, c.Version)
 	}
-	for _, s := range r.Skipped {
+	for _, s := range append(r.Skipped, r.Notes...) {
 		fmt.Fprintf(&b, "- %s\n", s)
 	}
 	for _, result := range r.Results {
