@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -57,10 +58,53 @@ func (b *buffer) String() string {
 // serve starts the appliance and returns when it says ready; `! serve` wants it to fail and keeps what it says.
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	p := processOf(ts)
-	if p.cmd != nil {
-		ts.Fatalf("serve: an appliance runs already")
+	start(ts, neg, append([]string{"serve", "--data-dir", p.data, "--listen", "127.0.0.1:0", "--vip-range", p.vips, "--address-mode", p.mode, "--engine", engineName()}, args...))
+}
+
+// engineName is the data plane's engine of this run.
+func engineName() string { return cmp.Or(os.Getenv(engineVariable), engines.Default()) }
+
+// engine starts the data plane alone, as serve starts all, and puts its first socket into $SOCKET and the address of its
+// metrics into $METRICS.
+func engine(ts *testscript.TestScript, neg bool, args []string) {
+	start(ts, neg, append([]string{"dataplane", "--engine", engineName()}, args...))
+	if neg {
+		return
 	}
-	all := append([]string{"serve", "--data-dir", p.data, "--listen", "127.0.0.1:0", "--vip-range", p.vips, "--address-mode", p.mode, "--engine", cmp.Or(os.Getenv(engineVariable), engines.Default())}, args...)
+	lines := strings.Split(processOf(ts).log.String(), "\n")
+	for _, line := range slices.Backward(lines) {
+		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[2], "127.") {
+			ts.Setenv(map[bool]string{true: "METRICS", false: "SOCKET"}[f[0] == "metrics"], f[2])
+		}
+	}
+}
+
+// hup asks for the snapshot to be read again, and waits until that is done.
+func hup(ts *testscript.TestScript, neg bool, _ []string) {
+	p := processOf(ts)
+	if neg || p.cmd == nil {
+		ts.Fatalf("hup: nothing runs")
+	}
+	before := len(p.log.String())
+	ts.Check(p.cmd.Process.Signal(syscall.SIGHUP))
+	for end := time.Now().Add(awaitLimit); ; time.Sleep(10 * time.Millisecond) {
+		if said := p.log.String()[before:]; strings.Contains(said, "snapshot") {
+			_, _ = io.WriteString(ts.Stdout(), said)
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("hup: after %s it says nothing new\n%s", awaitLimit, p.log)
+		}
+	}
+}
+
+// start starts a command of the appliance that stays and returns when it says ready; with neg it wants it to fail and keeps
+// what it says.
+func start(ts *testscript.TestScript, neg bool, all []string) {
+	p := processOf(ts)
+	if p.cmd != nil {
+		ts.Fatalf("%s: an appliance runs already", all[0])
+	}
 	cmd := exec.Command("appliance", all...)
 	cmd.Dir = ts.Getenv("WORK")
 	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH"), "XDG_DATA_HOME=" + ts.Getenv("XDG_DATA_HOME")}
@@ -89,19 +133,19 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	case <-ready:
 		p.cmd, p.done = cmd, done
 		if neg {
-			ts.Fatalf("serve: it started, but should have failed")
+			ts.Fatalf("%s: it started, but should have failed", all[0])
 		}
 	case err := <-done:
 		_, _ = io.WriteString(ts.Stdout(), p.log.String())
 		if !neg {
-			ts.Fatalf("serve: %v\n%s", err, p.log)
+			ts.Fatalf("%s: %v\n%s", all[0], err, p.log)
 		}
 		if err == nil {
-			ts.Fatalf("serve: it ended without an error")
+			ts.Fatalf("%s: it ended without an error", all[0])
 		}
 	case <-timer.C:
 		_ = cmd.Process.Kill()
-		ts.Fatalf("serve: not ready after %s\n%s", readyLimit, p.log)
+		ts.Fatalf("%s: not ready after %s\n%s", all[0], readyLimit, p.log)
 	}
 }
 

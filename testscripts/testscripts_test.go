@@ -75,6 +75,7 @@ func TestScripts(t *testing.T) {
 			"endpoint": endpoint, "later": later, "ws": ws, "wsidle": wsidle, "hold": hold, "release": release,
 			"selfsigned": selfsigned, "capture": capture, "expand": expand, "pebble": pebble, "browser": browser, "raw": raw,
 			"full": full, "helm": helm, "room": room, "flip": flip, "cut": cut,
+			"engine": engine, "hup": hup,
 		},
 		Deadline: time.Now().Add(5 * time.Minute),
 	})

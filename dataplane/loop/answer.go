@@ -15,12 +15,18 @@ import (
 func (x *exchange) down() {
 	u, c := x.up, x.c
 	for budget := turnBudget; ; {
-		if c.blocked() {
+		if c.blocked() && (x.pipe == nil || len(c.held) > 0) {
 			return
 		}
 		if budget <= 0 {
 			u.goOn()
 			return
+		}
+		if x.splices() {
+			if !x.splice(&budget) {
+				return
+			}
+			continue
 		}
 		n, err := u.read(x.l.plain)
 		if err == errAgain {

@@ -44,9 +44,10 @@ type exchange struct {
 	resp     dataplane.Response
 	rh       responseHead
 	body     framing
-	chunkOut bool // the client gets it chunked
-	last     bool // the client's connection ends after it
-	surplus  bool // the endpoint has sent more than its answer
+	chunkOut bool  // the client gets it chunked
+	last     bool  // the client's connection ends after it
+	surplus  bool  // the endpoint has sent more than its answer
+	pipe     *pipe // through which the body goes; nil while it is copied
 	relayAt  time.Time
 
 	began, started time.Time // first byte; head complete
@@ -271,6 +272,7 @@ func (x *exchange) dropUpstream() {
 func (x *exchange) finish() {
 	c, l := x.c, x.l
 	x.log()
+	x.endPipe()
 	broken, last, unread := x.broken, x.last || c.left, !x.in.done()
 	c.x = nil
 	l.recycle(x)

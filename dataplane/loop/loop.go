@@ -35,8 +35,12 @@ type loop struct {
 	idle    idlePool
 	count   *dataplane.Recorder
 	spares  []*exchange
-	fields  []dataplane.Field // of the head that is being written
-	inputs  dataplane.Inputs  // what decisions are made from, but for the time
+	pipes   []*pipe
+	// noSplice is set once the system has no pipe to give.
+	noSplice   bool
+	spliceFrom int64
+	fields     []dataplane.Field // of the head that is being written
+	inputs     dataplane.Inputs  // what decisions are made from, but for the time
 
 	mail struct {
 		sync.Mutex
@@ -66,7 +70,7 @@ const (
 func newLoop(e *Server, k kernel, p poller) *loop {
 	l := &loop{
 		server: e.Server, kernel: k, poll: p, spawn: e.Guard, events: make([]ready, 256),
-		plain: make([]byte, chunk), cipher: make([]byte, chunk), out: make([]byte, 0, chunk+chunk/4), ended: make(chan struct{}),
+		spliceFrom: spliceFrom, plain: make([]byte, chunk), cipher: make([]byte, chunk), out: make([]byte, 0, chunk+chunk/4), ended: make(chan struct{}),
 	}
 	l.timers = newTimers(e.Clock, func() { l.post(ring{l}) })
 	l.idle.init(l)
@@ -111,6 +115,7 @@ func (l *loop) run() {
 	}
 	l.timers.stop()
 	l.idle.closeAll()
+	l.closePipes()
 	l.poll.close()
 }
 

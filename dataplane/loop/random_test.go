@@ -84,6 +84,9 @@ func liveThrough(t *testing.T, seed uint64) {
 		requests: map[string]meant{}, served: map[*simSock]int{}, tunnels: map[*simSock]bool{}, answers: map[*simSock][]byte{},
 	}
 	w.net.faults = &faults{rand: r, short: 0.3 * r.Float64(), again: 0.2 * r.Float64(), reset: []float64{0, 0, 0.01, 0.05}[r.IntN(4)]}
+	if r.IntN(2) == 0 {
+		w.l.spliceFrom = 1
+	}
 	for range 20 + r.IntN(150) {
 		w.step()
 	}
@@ -278,7 +281,7 @@ func (w *life) answer(u *simSock, m meant) []byte {
 // answerBody is what endpoints answer a request with.
 func answerBody(id string) string {
 	n, _ := strconv.Atoi(strings.TrimPrefix(id, "id"))
-	return strings.Repeat("answer to "+id+".", 1+n*n%97)
+	return strings.Repeat("answer to "+id+".", 1+n*n%397)
 }
 
 // breakEndpoint ends or resets a connection to an endpoint.
@@ -315,6 +318,7 @@ func (w *life) finish() {
 	if len(w.net.misuse) > 0 {
 		w.t.Fatalf("calls on closed descriptors: %v", w.net.misuse)
 	}
+	w.l.closePipes()
 	if w.net.open != 1 {
 		for _, s := range w.l.streams {
 			if s != nil {

@@ -53,7 +53,8 @@ type simSock struct {
 	outEnd   bool   // the loop has ended its half
 	closed   bool
 	accepts  []*simSock
-	wantRoom bool // a write has been refused
+	wantRoom bool     // a write has been refused
+	pipe     *simSock // the other end, if it is a pipe
 }
 
 // faults are what may go wrong in system calls, drawn at random.
@@ -190,10 +191,37 @@ func (n *simNet) close(fd int) {
 	delete(n.socks, fd)
 }
 
-func (n *simNet) pipe(int) (int, int, syscall.Errno)      { return -1, -1, syscall.ENOSYS }
-func (n *simNet) splice(_, _, _ int) (int, syscall.Errno) { return 0, syscall.ENOSYS }
-func (n *simNet) wake()                                   {}
-func (n *simNet) remove(fd int)                           { n.get(fd, "remove").watched = false }
+func (n *simNet) pipe(int) (r, w int, errno syscall.Errno) {
+	out, in := n.sock(), n.sock()
+	in.pipe, out.pipe = out, in
+	return out.fd, in.fd, 0
+}
+
+func (n *simNet) splice(from, to, count int) (int, syscall.Errno) {
+	src, dst := n.get(from, "splice"), n.get(to, "splice")
+	if src == nil || dst == nil {
+		return -1, syscall.EBADF
+	}
+	if dst.pipe != nil { // into a pipe
+		buf := make([]byte, count)
+		got, errno := n.read(from, buf)
+		if errno == 0 {
+			dst.pipe.in = append(dst.pipe.in, buf[:got]...)
+		}
+		return got, errno
+	}
+	if len(src.in) == 0 {
+		return -1, syscall.EAGAIN
+	}
+	sent, errno := n.write(to, src.in[:min(count, len(src.in))])
+	if errno == 0 {
+		src.in = src.in[sent:]
+	}
+	return sent, errno
+}
+
+func (n *simNet) wake()         {}
+func (n *simNet) remove(fd int) { n.get(fd, "remove").watched = false }
 
 func (n *simNet) add(fd int, gen uint32) error {
 	s := n.get(fd, "add")

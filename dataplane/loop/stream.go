@@ -31,6 +31,7 @@ type stream struct {
 
 	held   []byte // what the kernel has not taken yet; ciphertext with TLS
 	heldAt int
+	piped  bool  // a pipe holds bytes that the kernel has not taken yet
 	broken error // of a write: nothing more is written
 	tls    *secure
 }
@@ -55,6 +56,7 @@ func (s *stream) note(ev *ready) {
 	if ev.out && len(s.held) > 0 {
 		s.drained = s.flush() || s.drained
 	}
+	s.drained = s.drained || ev.out && s.piped
 }
 
 // turn tells the owner.
@@ -183,7 +185,7 @@ func (s *stream) release() {
 }
 
 // blocked tells that what was written has not all gone out.
-func (s *stream) blocked() bool { return len(s.held) > 0 }
+func (s *stream) blocked() bool { return len(s.held) > 0 || s.piped }
 
 // progressed tells, once, that some of what was held has gone out, or failed to.
 func (s *stream) progressed() bool {

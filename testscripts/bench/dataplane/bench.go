@@ -205,19 +205,33 @@ type turn struct {
 // maxFailed is the share of requests that may fail before a turn is no measurement.
 const maxFailed = 0.001
 
-// turn runs a job against one contestant. The CPU time counted is that of the contestant alone, from the first
-// measured request to the last.
+// turn runs a job against one contestant.
 func (b *bench) turn(c *contestant, job load.Job, units float64) (*turn, error) {
+	t, err := b.timed(c.process, c.aimed(job), units)
+	if err != nil {
+		return nil, err
+	}
+	return t, c.trimLog()
+}
+
+// aimed gives the job the contestant's address.
+func (c *contestant) aimed(job load.Job) load.Job {
 	job.Address = address(c.ports.http)
 	if job.TLS {
 		job.Address = address(c.ports.https)
 	}
+	return job
+}
+
+// timed runs a job against a process. The CPU time counted is that of the process alone, from the first measured request
+// to the last.
+func (b *bench) timed(p *process, job load.Job, units float64) (*turn, error) {
 	l, err := b.startJob(job)
 	if err != nil {
 		return nil, err
 	}
-	counter := startCounter(c.process)
-	before, err := c.process.cpu()
+	counter := startCounter(p)
+	before, err := p.cpu()
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +239,7 @@ func (b *bench) turn(c *contestant, job load.Job, units float64) (*turn, error) 
 	if err != nil {
 		return nil, err
 	}
-	after, err := c.process.cpu()
+	after, err := p.cpu()
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +253,7 @@ func (b *bench) turn(c *contestant, job load.Job, units float64) (*turn, error) 
 	n := float64(r.Requests) * units
 	return &turn{
 		cost: float64((after - before).Nanoseconds()) / 1000 / n, throughput: n / r.Elapsed.Seconds(), p50: r.P50, p99: r.P99, instructions: instructions / n,
-	}, c.trimLog()
+	}, nil
 }
 
 // check refuses a measurement in which something else was measured.

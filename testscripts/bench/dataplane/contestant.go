@@ -27,6 +27,11 @@ type kind interface {
 	metrics() (path, requests string)
 }
 
+// ownLog is a kind whose access log cannot have the fields that the others have.
+type ownLog interface {
+	checkLog(line map[string]any, mark string) error
+}
+
 // contestant is a program under measurement.
 type contestant struct {
 	Name    string
@@ -40,9 +45,6 @@ type contestant struct {
 	args    []string
 }
 
-// ours reports whether it is an engine of the appliance.
-func (c *contestant) ours() bool { _, ok := c.kind.(*appliance); return ok }
-
 // find makes the contestants that are there and says why the others are not.
 func find(o *options) (found []*contestant, skipped []string, err error) {
 	for name := range strings.SplitSeq(o.contestants, ",") {
@@ -53,6 +55,8 @@ func find(o *options) (found []*contestant, skipped []string, err error) {
 			k, program = &nginx{}, o.nginx
 		case "haproxy":
 			k, program = &haproxy{}, o.haproxy
+		case "caddy":
+			k, program = &caddy{}, o.caddy
 		default:
 			k, program = &appliance{engine: name}, o.appliance
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,7 +43,7 @@ type options struct {
 func parseOptions() *options {
 	o := &options{}
 	flag.StringVar(&o.rows, "rows", "", "rows to measure, by id and separated by commas (default: all): "+strings.Join(rowIDs(), ", "))
-	flag.StringVar(&o.contestants, "contestants", "nginx,haproxy,std", "who is measured; std and loop are engines of the appliance")
+	flag.StringVar(&o.contestants, "contestants", "nginx,haproxy,caddy,std", "who is measured; std and loop are engines of the appliance")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contestant has its turn in each row")
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "how long a turn is measured")
 	flag.IntVar(&o.connections, "connections", 64, "client connections at a time")
@@ -90,7 +91,7 @@ func run(ctx context.Context, o *options) error {
 	if err := b.start(); err != nil {
 		return err
 	}
-	r := &report{Date: time.Now().UTC(), Machine: machine(), Contestants: b.contestants, Skipped: b.skipped, Rounds: o.rounds, Duration: o.duration}
+	r := &report{Date: time.Now().UTC(), Machine: machine(), Contestants: b.contestants, Skipped: b.skipped, Notes: notes(), Rounds: o.rounds, Duration: o.duration}
 	r.printHead(os.Stdout)
 	for _, row := range rows {
 		results, err := b.measure(ctx, row)
@@ -106,6 +107,22 @@ func run(ctx context.Context, o *options) error {
 		return nil
 	}
 	return r.writeSection(o.write)
+}
+
+// notes are what a reader should know about this run.
+func notes() (all []string) {
+	if !counting() {
+		all = append(all, "instructions are not counted: perf has no counter for them on this machine")
+	}
+	raw, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return all
+	}
+	one, _, _ := strings.Cut(string(raw), " ")
+	if busy, err := strconv.ParseFloat(one, 64); err == nil && busy > float64(runtime.NumCPU())/4 {
+		all = append(all, fmt.Sprintf("the machine had other things to do: its load was %s on %d cores before the run; p50 and p99 say little then", one, runtime.NumCPU()))
+	}
+	return all
 }
 
 // machine describes where this ran.

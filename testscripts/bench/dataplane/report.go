@@ -22,10 +22,12 @@ type result struct {
 	Values          map[string]series
 	// More are other figures of the same turns, by contestant and name.
 	More map[string]map[string]series
+	// Verdicts are those of rows that have no peers, by name.
+	Verdicts map[string]string
 }
 
 func newResult(id, title, unit string, aim float64) *result {
-	return &result{ID: id, Title: title, Unit: unit, Aim: aim, Values: map[string]series{}, More: map[string]map[string]series{}}
+	return &result{ID: id, Title: title, Unit: unit, Aim: aim, Values: map[string]series{}, More: map[string]map[string]series{}, Verdicts: map[string]string{}}
 }
 
 func (r *result) add(name string, v float64) {
@@ -58,16 +60,15 @@ func (r *result) best() string {
 
 // verdictOf compares one of ours with the best peer; "" for a peer.
 func (r *result) verdictOf(name string) string {
+	if v, ok := r.Verdicts[name]; ok {
+		return v
+	}
 	best := r.best()
 	if best == "" || slices.Contains(peers, name) {
 		return ""
 	}
 	v := compare(r.Values[name], r.Values[best], r.Aim)
-	word := "miss"
-	if v.Hit {
-		word = "hit"
-	}
-	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, word)
+	return fmt.Sprintf("%s of %s, aim %.2f: %s", v, best, r.Aim, v.Word)
 }
 
 // digits are enough for three figures that count.
@@ -103,9 +104,11 @@ type report struct {
 	Machine     string
 	Contestants []*contestant
 	Skipped     []string
-	Rounds      int
-	Duration    time.Duration
-	Results     []*result
+	// Notes are what a reader should know about this run.
+	Notes    []string
+	Rounds   int
+	Duration time.Duration
+	Results  []*result
 }
 
 // printHead writes what is measured, and on what.
@@ -117,8 +120,8 @@ func (r *report) printHead(w io.Writer) {
 	for _, s := range r.Skipped {
 		fmt.Fprintln(w, s)
 	}
-	if !counting() {
-		fmt.Fprintln(w, "instructions are not counted: perf has no counter for them on this machine")
+	for _, n := range r.Notes {
+		fmt.Fprintln(w, n)
 	}
 }
 
@@ -146,11 +149,11 @@ const (
 // markdown is the report for a document.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Measured %s on %s.\n\n", r.Date.Format(time.DateOnly), r.Machine)
+	fmt.Fprintf(&b, "Measured %s on %s; %d rounds of %s.\n\n", r.Date.Format(time.DateOnly), r.Machine, r.Rounds, r.Duration)
 	for _, c := range r.Contestants {
 		fmt.Fprintf(&b, "- %s: %s\n", c.Name, c.Version)
 	}
-	for _, s := range r.Skipped {
+	for _, s := range append(r.Skipped, r.Notes...) {
 		fmt.Fprintf(&b, "- %s\n", s)
 	}
 	for _, result := range r.Results {

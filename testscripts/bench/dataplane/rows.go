@@ -24,16 +24,55 @@ type row struct {
 	units float64
 	// latency says that p50 and p99 at fixed rates are measured, too.
 	latency bool
+	// measure is how a row is measured that is no job for contestants.
+	measure func(context.Context, *bench, row) ([]*result, error)
 	// connections, where they are not those of the command line.
 	connections int
 }
 
-const perRequest = "µs CPU/request"
+// Units of the figures.
+const (
+	perRequest   = "µs CPU/request"
+	perHandshake = "µs CPU/handshake"
+	perMiB       = "µs CPU/MiB"
+	perMessage   = "µs CPU/message"
+	perSocket    = "KiB/socket"
+	perLookup    = "ns/lookup"
+	perChange    = "ms/change"
+)
+
+// Sizes of what is asked for in some rows.
+const (
+	bigConnections = 8
+	handshakers    = 8
+	messageBytes   = 32
+	echoMessages   = 2 // the message and its echo
+	idleSockets    = 4000
+)
 
 // rows lists everything, in the order of the report.
 func rows() []row {
+	hello, big, echo := targets("hello"), targets("big"), targets("ws")
 	return []row{
-		{id: "keepalive", title: "HTTP/1.1 keep-alive, GET 1 KiB", unit: perRequest, aim: 0.80, job: load.Job{Kind: load.KeepAlive, Targets: targets("hello")}, latency: true},
+		{id: "keepalive", title: "HTTP/1.1 keep-alive, GET 1 KiB", unit: perRequest, aim: 0.80, latency: true, job: load.Job{Kind: load.KeepAlive, Targets: hello}},
+		{id: "https", title: "HTTPS keep-alive, GET 1 KiB", unit: perRequest, aim: 0.80, latency: true, job: load.Job{Kind: load.KeepAlive, Targets: hello, TLS: true}},
+		{id: "connect", title: "New connection per request", unit: perRequest, aim: 0.95, job: load.Job{Kind: load.Connect, Targets: hello}},
+		{id: "handshake", title: "TLS handshake, full, with a request", unit: perHandshake, aim: 0.90, connections: handshakers,
+			job: load.Job{Kind: load.Handshake, Targets: hello, TLS: true}},
+		{id: "resume", title: "TLS handshake, resumed, with a request", unit: perHandshake, aim: 0.90, connections: handshakers,
+			job: load.Job{Kind: load.Handshake, Targets: hello, TLS: true, Resume: true}},
+		{id: "big", title: "1 MiB body", unit: perMiB, aim: 0.75, connections: bigConnections, job: load.Job{Kind: load.KeepAlive, Targets: big}},
+		{id: "bigtls", title: "1 MiB body over TLS", unit: perMiB, aim: 0.85, connections: bigConnections, job: load.Job{Kind: load.KeepAlive, Targets: big, TLS: true}},
+		{id: "websocket", title: "WebSocket echo of small messages", unit: perMessage, aim: 1.05, units: echoMessages,
+			job: load.Job{Kind: load.WebSocket, Targets: echo, Message: messageBytes}},
+		{id: "idle", title: "Memory of an idle WebSocket", unit: perSocket, aim: 0.25, connections: idleSockets,
+			job: load.Job{Kind: load.IdleWebSocket, Targets: echo, Message: messageBytes}},
+		{id: "idletls", title: "Memory of an idle WebSocket over TLS", unit: perSocket, aim: 0.80, connections: idleSockets,
+			job: load.Job{Kind: load.IdleWebSocket, Targets: echo, Message: messageBytes, TLS: true}},
+		{id: "lookup", title: "Route by host and path", unit: perLookup, measure: measureLookups},
+		{id: "change", title: "One changed Ingress of 10,000, until it serves", unit: perChange, aim: 10, measure: measureChanges},
+		{id: "serve", title: "All of `appliance serve`, its pods answer: HTTP/1.1 keep-alive GET", unit: perRequest, measure: measureServe,
+			job: load.Job{Kind: load.KeepAlive, Targets: serveTargets()}},
 	}
 }
 
@@ -66,6 +105,9 @@ const warmup = 300 * time.Millisecond
 
 // measure measures a row: its cost, and latency if it has any.
 func (b *bench) measure(ctx context.Context, r row) ([]*result, error) {
+	if r.measure != nil {
+		return r.measure(ctx, b, r)
+	}
 	job := r.job
 	job.Warmup, job.Duration = warmup, b.options.duration
 	if job.Connections = r.connections; job.Connections == 0 {
@@ -73,6 +115,9 @@ func (b *bench) measure(ctx context.Context, r row) ([]*result, error) {
 	}
 	if r.units == 0 {
 		r.units = 1
+	}
+	if job.Kind == load.IdleWebSocket {
+		return b.measureMemory(ctx, r, job)
 	}
 	cost := newResult(r.id, r.title, r.unit, r.aim)
 	for range b.options.rounds {

@@ -38,19 +38,39 @@ func (s series) over(t series) series {
 	return r
 }
 
+// Words of a verdict.
+const (
+	hit  = "hit"
+	miss = "miss"
+	// undecided is said of rounds that differ too much to tell.
+	undecided = "undecided, too noisy"
+)
+
+// noisy is how far apart the ratios of rounds may be, the largest to the least, for a verdict that not all share.
+const noisy = 2
+
 // verdict compares ours with a peer: the median ratio, whether that is noise, and whether the aim is reached.
 type verdict struct {
 	Ratio float64
 	// Equal tells that some rounds were above 1 and others below.
 	Equal bool
-	Hit   bool
+	Word  string
 }
 
 func compare(ours, peer series, aim float64) verdict {
 	ratios := ours.over(peer)
-	v := verdict{Ratio: ratios.median()}
-	v.Equal = len(ratios) > 1 && slices.Min(ratios) < 1 && slices.Max(ratios) > 1
-	v.Hit = v.Ratio <= aim || v.Equal && aim >= 1
+	v := verdict{Ratio: ratios.median(), Word: miss}
+	least, most := slices.Min(ratios), slices.Max(ratios)
+	v.Equal = least < 1 && most > 1
+	switch {
+	case most <= aim:
+		v.Word = hit
+	case least > aim:
+	case most > noisy*least:
+		v.Word = undecided
+	case v.Ratio <= aim || v.Equal && aim >= 1:
+		v.Word = hit
+	}
 	return v
 }
 
@@ -60,4 +80,12 @@ func (v verdict) String() string {
 		text += " (equal)"
 	}
 	return text
+}
+
+// hitOrMiss is the verdict of a figure without a peer.
+func hitOrMiss(reached bool) string {
+	if reached {
+		return hit
+	}
+	return miss
 }

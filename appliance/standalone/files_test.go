@@ -1,0 +1,69 @@
+package standalone
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// write gives a file contents, and a time that tells it from what it held before.
+func write(t *testing.T, name, text string, age time.Duration) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	then := time.Now().Add(-age)
+	if err := os.Chtimes(name, then, then); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const snapshotText = "listener web alb HTTP 80 lb=local\n  noroute 503\nupstream app http keepalive\n  endpoint app-1 127.0.0.1:9000 weight=100\n"
+
+// TestChangedFilesComeToRest wants a file that is still being written left alone.
+func TestChangedFilesComeToRest(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "snapshot")
+	write(t, name, snapshotText, time.Hour)
+	f := &files{snapshot: name}
+	if _, err := f.read(); err != nil {
+		t.Fatal(err)
+	}
+	look := func(what string, want bool) {
+		t.Helper()
+		if got := f.changed(); got != want {
+			t.Errorf("%s: changed = %v", what, got)
+		}
+	}
+	look("as it was", false)
+	write(t, name, snapshotText[:20], time.Minute)
+	look("half of it", false)
+	write(t, name, snapshotText[:40], time.Second)
+	look("more of it", false)
+	look("nothing since", true)
+	if _, err := f.read(); err == nil {
+		t.Error("half a snapshot is none")
+	}
+	look("it was read, though in vain", false)
+}
+
+// TestReadGivesWhatTextLacks wants endpoints that can be reached, and an error for each certificate without its files.
+func TestReadGivesWhatTextLacks(t *testing.T) {
+	t.Parallel()
+	name := filepath.Join(t.TempDir(), "snapshot")
+	write(t, name, snapshotText+"certificate crt-1 ECC names=web.example\n", 0)
+	f := &files{snapshot: name, certificates: map[string]CertificateFiles{}}
+	snap, err := f.read()
+	if err == nil || !strings.Contains(err.Error(), "certificate crt-1 (web.example) has no key") || !strings.Contains(err.Error(), "--certificate crt-1=CERT.pem,KEY.pem") {
+		t.Errorf("err = %v", err)
+	}
+	if snap.Upstreams[0].Endpoints[0].Open == nil {
+		t.Error("the endpoint cannot be reached")
+	}
+	f.certificates["crt-1"] = CertificateFiles{Chain: name, Key: filepath.Join(filepath.Dir(name), "none")}
+	if _, err := f.read(); err == nil || !strings.Contains(err.Error(), "certificate crt-1: read its key: ") {
+		t.Errorf("err = %v", err)
+	}
+}
