@@ -14,6 +14,9 @@ type upstreamProgram struct {
 
 // newUpstreamProgram prepares an upstream; old, which may be nil, lends its schedule if the weights are the same.
 func newUpstreamProgram(old *upstreamProgram, u *Upstream) *upstreamProgram {
+	if old != nil && old.conf == u {
+		return old
+	}
 	if old != nil && sameWeights(old.conf, u) {
 		return &upstreamProgram{conf: u, schedule: old.schedule}
 	}

@@ -146,7 +146,7 @@ func TestPool(t *testing.T) {
 	closed := 0
 	p := dataplane.NewPool[conn](2, time.Minute)
 	now := time.Unix(1000, 0)
-	e, moved := &dataplane.Endpoint{ID: "e", Addr: "a"}, &dataplane.Endpoint{ID: "e", Addr: "b"}
+	e, moved := dataplane.PoolKey{Upstream: "u", Endpoint: "e", Addr: "a"}, dataplane.PoolKey{Upstream: "u", Endpoint: "e", Addr: "b"}
 	for range 3 {
 		p.Put(e, conn{&closed}, now)
 	}
@@ -166,7 +166,13 @@ func TestPool(t *testing.T) {
 	p.Sweep(now.Add(time.Minute))
 	p.Sweep(now.Add(2 * time.Minute))
 	p.Put(e, conn{&closed}, now)
-	prog, _ := dataplane.Compile(nil, &dataplane.Snapshot{})
+	prog, _ := dataplane.Compile(nil, &dataplane.Snapshot{Upstreams: []dataplane.Upstream{{ID: "u", Endpoints: []dataplane.Endpoint{{ID: "e", Addr: "a"}}}}})
+	p.Keep(prog)
+	if _, ok := p.Get(e, now); !ok {
+		t.Error("a connection to an endpoint that is there was closed")
+	}
+	p.Put(e, conn{&closed}, now)
+	prog, _ = dataplane.Compile(nil, &dataplane.Snapshot{})
 	p.Keep(prog)
 	p.Close()
 	p.Put(e, conn{&closed}, now)

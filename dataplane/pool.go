@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,14 +14,22 @@ type Pool[C io.Closer] struct {
 	maxAge time.Duration
 
 	mu     sync.Mutex
-	idle   map[poolKey][]pooled[C]
+	idle   map[PoolKey][]pooled[C]
 	closed bool
 }
 
-// poolKey tells endpoints apart. The address belongs to it, so that an endpoint that moved gets no old connection.
-type poolKey struct{ id, addr string }
+// PoolKey tells what idle connections lead to. The upstream belongs to it, which says how an endpoint is spoken to, and
+// the address, so that an endpoint that moved gets no old connection.
+type PoolKey struct{ Upstream, Endpoint, Addr string }
 
-func keyOf(e *Endpoint) poolKey { return poolKey{e.ID, e.Addr} }
+// PoolKeyOf gives the key of an upstream's endpoint.
+func PoolKeyOf(u *Upstream, e *Endpoint) PoolKey { return PoolKey{u.ID, e.ID, e.Addr} }
+
+// In tells whether a program has the upstream with the endpoint at the address.
+func (k PoolKey) In(p *Program) bool {
+	u := p.upstreams[k.Upstream]
+	return u != nil && slices.ContainsFunc(u.conf.Endpoints, func(e Endpoint) bool { return e.ID == k.Endpoint && e.Addr == k.Addr })
+}
 
 // pooled is an idle connection and since when it is.
 type pooled[C io.Closer] struct {
@@ -30,12 +39,11 @@ type pooled[C io.Closer] struct {
 
 // NewPool returns a pool that keeps at most perEndpoint connections to each endpoint, each idle for at most maxIdle.
 func NewPool[C io.Closer](perEndpoint int, maxIdle time.Duration) *Pool[C] {
-	return &Pool[C]{perKey: perEndpoint, maxAge: maxIdle, idle: map[poolKey][]pooled[C]{}}
+	return &Pool[C]{perKey: perEndpoint, maxAge: maxIdle, idle: map[PoolKey][]pooled[C]{}}
 }
 
 // Get takes the newest connection to an endpoint; those too old by now are closed.
-func (p *Pool[C]) Get(e *Endpoint, now time.Time) (C, bool) {
-	key := keyOf(e)
+func (p *Pool[C]) Get(key PoolKey, now time.Time) (C, bool) {
 	p.mu.Lock()
 	list := p.idle[key]
 	var conn C
@@ -58,8 +66,7 @@ func (p *Pool[C]) Get(e *Endpoint, now time.Time) (C, bool) {
 }
 
 // Put gives a connection back; it is closed when there is no room.
-func (p *Pool[C]) Put(e *Endpoint, conn C, now time.Time) {
-	key := keyOf(e)
+func (p *Pool[C]) Put(key PoolKey, conn C, now time.Time) {
 	p.mu.Lock()
 	room := !p.closed && len(p.idle[key]) < p.perKey
 	if room {
@@ -73,7 +80,7 @@ func (p *Pool[C]) Put(e *Endpoint, conn C, now time.Time) {
 
 // Sweep closes the connections that have been idle for too long.
 func (p *Pool[C]) Sweep(now time.Time) {
-	p.drop(func(_ poolKey, since time.Time) bool { return now.Sub(since) > p.maxAge })
+	p.drop(func(_ PoolKey, since time.Time) bool { return now.Sub(since) > p.maxAge })
 }
 
 // Oldest gives since when the connection that has been idle longest is; false when nothing is pooled.
@@ -92,13 +99,7 @@ func (p *Pool[C]) Oldest() (since time.Time, ok bool) {
 
 // Keep closes the connections to endpoints that a program no longer has.
 func (p *Pool[C]) Keep(prog *Program) {
-	keys := map[poolKey]bool{}
-	for _, u := range prog.upstreams {
-		for i := range u.conf.Endpoints {
-			keys[keyOf(&u.conf.Endpoints[i])] = true
-		}
-	}
-	p.drop(func(key poolKey, _ time.Time) bool { return !keys[key] })
+	p.drop(func(key PoolKey, _ time.Time) bool { return !key.In(prog) })
 }
 
 // Close closes all connections and those put back later.
@@ -106,11 +107,11 @@ func (p *Pool[C]) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
-	p.drop(func(poolKey, time.Time) bool { return true })
+	p.drop(func(PoolKey, time.Time) bool { return true })
 }
 
 // drop closes the connections that a test selects.
-func (p *Pool[C]) drop(gone func(key poolKey, since time.Time) bool) {
+func (p *Pool[C]) drop(gone func(key PoolKey, since time.Time) bool) {
 	var out []pooled[C]
 	p.mu.Lock()
 	for key, list := range p.idle {

@@ -302,15 +302,3 @@ func (s *search) try(pg *placedGroup) {
 	}
 	s.best, s.route = pg.order[i], pg.routes[i]
 }
-
-// HasEndpoint tells whether any upstream has an endpoint of that id and address.
-func (p *Program) HasEndpoint(id, addr string) bool {
-	for _, u := range p.upstreams {
-		for i := range u.conf.Endpoints {
-			if e := &u.conf.Endpoints[i]; e.ID == id && e.Addr == addr {
-				return true
-			}
-		}
-	}
-	return false
-}

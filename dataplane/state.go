@@ -61,7 +61,6 @@ func (s *State) SetHealthy(endpointID string, healthy bool) {
 
 // Keep forgets whatever belongs to upstreams and endpoints that a program no longer has.
 func (s *State) Keep(p *Program) {
-	endpoints := p.endpointIDs()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for id := range s.turns {
@@ -69,6 +68,10 @@ func (s *State) Keep(p *Program) {
 			delete(s.turns, id)
 		}
 	}
+	if len(s.unhealthy) == 0 {
+		return
+	}
+	endpoints := p.endpointIDs()
 	for id := range s.unhealthy {
 		if !endpoints[id] {
 			delete(s.unhealthy, id)

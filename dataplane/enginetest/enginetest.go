@@ -131,7 +131,7 @@ func (f *fixture) addr(listener string) string {
 }
 
 // patience is how long the suite waits for what should come at once, in real time.
-const patience = 20 * time.Second
+const patience = 60 * time.Second
 
 // record waits for the next access record.
 func (f *fixture) record() dataplane.AccessRecord {

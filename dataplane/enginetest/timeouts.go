@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/alb-appliance/appliance/dataplane"
@@ -90,18 +91,39 @@ func testSendTimeout(f *fixture) {
 	p := f.dial("l")
 	const size = 256 << 20 // more than all socket buffers on the way hold
 	flood := make(chan bool)
+	var sent atomic.Int64
 	go func() {
 		defer close(flood)
 		p.send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", size))
-		_, _ = io.CopyN(p, zeros{}, size)
+		_, _ = io.CopyN(counting{p, &sent}, zeros{}, size)
 	}()
 	receive(f.T, got, "the request")
+	stalls(&sent)
 	r := timed(f, 60*time.Second, func() dataplane.AccessRecord { return <-f.records })
 	if r.Status != 504 || r.Reason != dataplane.ReasonSendTimeout {
 		f.Errorf("access record says %d %q", r.Status, r.Reason)
 	}
 	p.Close()
 	receive(f.T, flood, "the client's end")
+}
+
+// counting counts what is written.
+type counting struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counting) Write(p []byte) (int, error) {
+	n, err := c.Writer.Write(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// stalls returns once a count has stood still for a while: all buffers on the way are full.
+func stalls(n *atomic.Int64) {
+	for last := int64(-1); last != n.Load(); time.Sleep(300 * time.Millisecond) {
+		last = n.Load()
+	}
 }
 
 // zeros is an endless source of bytes.

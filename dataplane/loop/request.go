@@ -15,7 +15,7 @@ func (x *exchange) attempt() {
 	x.reused, x.sent, x.heard = false, false, false
 	x.stage, x.answer = stageHead, x.answer[:0]
 	if !x.fresh && x.dec.Upstream.KeepAlive {
-		if u := x.l.idle.take(x.endpoint); u != nil {
+		if u := x.l.idle.take(dataplane.PoolKeyOf(x.dec.Upstream, x.endpoint)); u != nil {
 			x.reused = true
 			x.use(u)
 			return

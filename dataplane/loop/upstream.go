@@ -17,7 +17,7 @@ import (
 // upstream is a connection to an endpoint. It belongs to one exchange or tunnel at a time, or to the pool.
 type upstream struct {
 	stream
-	key     poolKey
+	key     dataplane.PoolKey
 	shaking bool // in its TLS handshake
 	x       *exchange
 	t       *tunnel
@@ -65,7 +65,7 @@ func (u *upstream) shake() {
 		u.x.use(u)
 	case errAgain:
 	default:
-		u.l.server.Log.Debug("endpoint not reached", "endpoint", u.key.endpoint, "err", err)
+		u.l.server.Log.Debug("endpoint not reached", "endpoint", u.key.Endpoint, "err", err)
 		u.x.attemptFailed(dataplane.ReasonConnectFailed)
 	}
 }
@@ -122,7 +122,7 @@ func (u *upstream) end() {
 type dialing struct {
 	l      *loop
 	x      *exchange // nil once nobody waits for it
-	key    poolKey
+	key    dataplane.PoolKey
 	secure bool
 	cancel context.CancelFunc
 	timer  timer
@@ -135,7 +135,7 @@ type dialing struct {
 
 // dial begins to connect to an endpoint.
 func (l *loop) dial(x *exchange, e *dataplane.Endpoint) *dialing {
-	d := &dialing{l: l, x: x, key: keyOf(e), secure: x.dec.Upstream.Scheme == "https", fd: -1}
+	d := &dialing{l: l, x: x, key: dataplane.PoolKeyOf(x.dec.Upstream, e), secure: x.dec.Upstream.Scheme == "https", fd: -1}
 	d.timer = timer{owner: d, kind: timerRead}
 	l.timers.set(&d.timer, l.now(), x.dec.Timeouts.Connect)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -178,7 +178,7 @@ func (d *dialing) turn() {
 		x.failed()
 	case d.err != nil:
 		x.dial = nil
-		d.l.server.Log.Debug("endpoint not reached", "endpoint", d.key.endpoint, "err", d.err)
+		d.l.server.Log.Debug("endpoint not reached", "endpoint", d.key.Endpoint, "err", d.err)
 		x.attemptFailed(dialReason(d.err))
 	default:
 		x.dial = nil
@@ -247,23 +247,17 @@ func dialReason(err error) dataplane.Reason {
 	return dataplane.ReasonConnectFailed
 }
 
-// poolKey tells endpoints apart. The address belongs to it, so that an endpoint that moved gets no old connection.
-type poolKey struct{ endpoint, addr string }
-
-func keyOf(e *dataplane.Endpoint) poolKey { return poolKey{e.ID, e.Addr} }
-
 // idlePool keeps a loop's idle connections to endpoints. The newest is given first, so that a burst's surplus ages and
 // goes.
 type idlePool struct {
 	l    *loop
-	idle map[poolKey][]*upstream
+	idle map[dataplane.PoolKey][]*upstream
 }
 
-func (p *idlePool) init(l *loop) { p.l, p.idle = l, map[poolKey][]*upstream{} }
+func (p *idlePool) init(l *loop) { p.l, p.idle = l, map[dataplane.PoolKey][]*upstream{} }
 
 // take gives the newest connection to an endpoint, nil if there is none.
-func (p *idlePool) take(e *dataplane.Endpoint) *upstream {
-	key := keyOf(e)
+func (p *idlePool) take(key dataplane.PoolKey) *upstream {
 	for list := p.idle[key]; len(list) > 0; list = p.idle[key] {
 		u := list[len(list)-1]
 		list[len(list)-1] = nil
@@ -305,7 +299,7 @@ func (p *idlePool) forget(u *upstream) {
 // keep closes the connections to endpoints that a program does not have.
 func (p *idlePool) keep(prog *dataplane.Program) {
 	for key, list := range p.idle {
-		if len(list) > 0 && prog.HasEndpoint(key.endpoint, key.addr) {
+		if len(list) > 0 && key.In(prog) {
 			continue
 		}
 		for _, u := range list {

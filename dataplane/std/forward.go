@@ -175,7 +175,7 @@ func (x *exchange) relay(a *answer) {
 	if a.detach() && complete && sent && x.dec.Upstream.KeepAlive && !a.Close && !a.u.late.Load() && a.u.br.Buffered() == 0 {
 		a.u.reused = false
 		x.up = nil
-		x.s.pooled(x.dec.Endpoint, a.u)
+		x.s.pooled(dataplane.PoolKeyOf(x.dec.Upstream, x.dec.Endpoint), a.u)
 		return
 	}
 	a.u.Close()

@@ -48,8 +48,8 @@ const copyBuffer = 16 << 10
 func (s *Server) Applied(p *dataplane.Program) { s.pool.Keep(p) }
 
 // pooled gives a connection back to the pool and sees to it that it is closed when nobody takes it.
-func (s *Server) pooled(e *dataplane.Endpoint, u *upstreamConn) {
-	s.pool.Put(e, u, s.Clock.Now())
+func (s *Server) pooled(key dataplane.PoolKey, u *upstreamConn) {
+	s.pool.Put(key, u, s.Clock.Now())
 	s.sweeper.start(s.Limits.PoolIdle + sweepSlack)
 }
 

@@ -138,7 +138,7 @@ func (u *upstreamConn) alive() bool {
 // connect gives a connection to an endpoint: a pooled one if fresh does not forbid it, or a new one.
 func (s *Server) connect(ctx context.Context, d *dataplane.Decision, e *dataplane.Endpoint, fresh bool) (*upstreamConn, error) {
 	for d.Upstream.KeepAlive && !fresh {
-		u, ok := s.pool.Get(e, s.Clock.Now())
+		u, ok := s.pool.Get(dataplane.PoolKeyOf(d.Upstream, e), s.Clock.Now())
 		if !ok {
 			break
 		}
