@@ -6,6 +6,8 @@ LDFLAGS := -s -w -X github.com/alb-appliance/appliance/appliance/cli.version=$(V
 	-X k8s.io/component-base/version.gitVersion=$(KUBERNETES) \
 	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))
 RUN ?= .
+# Of the tests of one package. The scenarios take two minutes on two idle cores, and many times that on busy ones.
+TIMEOUT ?= 30m
 
 # One binary that runs on any Linux, a quarter smaller than with cgo, which only resolves names and users here.
 export CGO_ENABLED := 0
@@ -29,17 +31,17 @@ helm: ## build the helm that scenarios use
 
 .PHONY: test
 test: helm ## run all tests, scenarios in both address modes
-	go test ./...
-	APPLIANCE_ADDRESS_MODE=native go test ./testscripts
+	go test -timeout $(TIMEOUT) ./...
+	APPLIANCE_ADDRESS_MODE=native go test -timeout $(TIMEOUT) ./testscripts
 
 .PHONY: race
 race: export CGO_ENABLED := 1
 race: ## run all tests under the race detector
-	go test -race ./...
+	go test -race -timeout $(TIMEOUT) ./...
 
 .PHONY: scripts
 scripts: ## run the scenarios whose name matches RUN
-	go test ./testscripts -run 'TestScripts/$(RUN)'
+	go test ./testscripts -timeout $(TIMEOUT) -run 'TestScripts/$(RUN)'
 
 .PHONY: update
 update: ## rewrite the golden files

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	componentcli "k8s.io/component-base/cli"
@@ -73,6 +72,5 @@ func TestScripts(t *testing.T) {
 			"selfsigned": selfsigned, "capture": capture, "expand": expand, "pebble": pebble, "browser": browser, "raw": raw,
 			"full": full, "helm": helm, "room": room, "flip": flip, "cut": cut,
 		},
-		Deadline: time.Now().Add(5 * time.Minute),
 	})
 }
