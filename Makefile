@@ -70,6 +70,13 @@ soak: ## SOAK_HISTORIES (20000) against etcd, SOAK_ROUNDS (300) of kill -9; SOAK
 	go test ./state/kv -run 'TestStoreBehavesLike' -rapid.seed $(SOAK_SEED) -rapid.checks $(SOAK_HISTORIES) -timeout 0
 	SOAK_SEED=$(SOAK_SEED) SOAK_ROUNDS=$(SOAK_ROUNDS) go test ./testscripts -run 'TestKilledServerLosesNothing' -v -timeout 0
 
+# They are in one place only, the scenarios that prove them.
+.PHONY: manifests
+manifests: ## write the manifests of the README's sessions to manifests/
+	@mkdir -p manifests
+	@for scenario in alb_coffee alb_https nginx_websocket; do \
+		awk '/^-- .+ --$$/ { file = "manifests/" $$2; printf "" > file; next } file { print > file }' testscripts/testdata/$$scenario.txtar; done
+
 .PHONY: lint
 lint: ## check format, vet and the static checker
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -82,4 +89,4 @@ check: lint test ## what has to pass before a commit
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin manifests
