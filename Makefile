@@ -48,7 +48,7 @@ update: ## rewrite the golden files
 	go test ./dataplane ./appliance/apiserver ./appliance/controllers/alb ./appliance/controllers/nginx ./appliance/edge -update
 
 .PHONY: bench
-bench: build ## measure start, memory and apply-to-traffic
+bench: build ## measure start, memory, apply-to-traffic and the API
 	cd testscripts/helm && go build -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 	go run ./testscripts/bench -binary bin/appliance -helm bin/helm
 
