@@ -42,7 +42,7 @@ func (c *zonesCommand) Run(s *streams, g *grammar) error {
 }
 
 type clockCommand struct {
-	Show    clockShowCommand    `cmd:"" default:"1" help:"What the clock shows."`
+	Show    clockShowCommand    `cmd:"" default:"withargs" help:"What the clock shows."`
 	Advance clockAdvanceCommand `cmd:"" help:"Move the clock forward: every timer that this passes rings."`
 }
 

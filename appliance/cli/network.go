@@ -8,7 +8,7 @@ import (
 )
 
 type vpcsCommand struct {
-	List   vpcsListCommand   `cmd:"" default:"1" help:"List the VPCs; the cluster is in the first."`
+	List   vpcsListCommand   `cmd:"" default:"withargs" help:"List the VPCs; the cluster is in the first."`
 	Create vpcsCreateCommand `cmd:"" help:"Create a VPC beside the cluster's, as in the VPC console."`
 }
 
@@ -52,7 +52,7 @@ func (c *vpcsCreateCommand) Run(s *streams, g *grammar) error {
 }
 
 type vswitchesCommand struct {
-	List   vswitchesListCommand   `cmd:"" default:"1" help:"List the vSwitches."`
+	List   vswitchesListCommand   `cmd:"" default:"withargs" help:"List the vSwitches."`
 	Create vswitchesCreateCommand `cmd:"" help:"Create a vSwitch, as in the VPC console."`
 }
 
