@@ -6,6 +6,8 @@ LDFLAGS := -s -w -X github.com/alb-appliance/appliance/appliance/cli.version=$(V
 	-X k8s.io/component-base/version.gitVersion=$(KUBERNETES) \
 	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(KUBERNETES)))
 RUN ?= .
+# Of the tests of one package. The scenarios take two minutes on two idle cores, and many times that on busy ones.
+TIMEOUT ?= 30m
 
 # One binary that runs on any Linux, a quarter smaller than with cgo, which only resolves names and users here.
 export CGO_ENABLED := 0
@@ -29,24 +31,24 @@ helm: ## build the helm that scenarios use
 
 .PHONY: test
 test: helm ## run all tests, scenarios in both address modes
-	go test ./...
-	APPLIANCE_ADDRESS_MODE=native go test ./testscripts
+	go test -timeout $(TIMEOUT) ./...
+	APPLIANCE_ADDRESS_MODE=native go test -timeout $(TIMEOUT) ./testscripts
 
 .PHONY: race
 race: export CGO_ENABLED := 1
 race: ## run all tests under the race detector
-	go test -race ./...
+	go test -race -timeout $(TIMEOUT) ./...
 
 .PHONY: scripts
 scripts: ## run the scenarios whose name matches RUN
-	go test ./testscripts -run 'TestScripts/$(RUN)'
+	go test ./testscripts -timeout $(TIMEOUT) -run 'TestScripts/$(RUN)'
 
 .PHONY: update
 update: ## rewrite the golden files
 	go test ./dataplane ./appliance/apiserver ./appliance/controllers/alb ./appliance/controllers/nginx ./appliance/edge -update
 
 .PHONY: bench
-bench: build ## measure start, memory and apply-to-traffic
+bench: build ## measure start, memory, apply-to-traffic and the API
 	cd testscripts/helm && go build -o ../../bin/helm helm.sh/helm/v4/cmd/helm
 	go run ./testscripts/bench -binary bin/appliance -helm bin/helm
 
@@ -75,6 +77,13 @@ soak: ## SOAK_HISTORIES (20000) against etcd, SOAK_ROUNDS (300) of kill -9; SOAK
 	go test ./state/kv -run 'TestStoreBehavesLike' -rapid.seed $(SOAK_SEED) -rapid.checks $(SOAK_HISTORIES) -timeout 0
 	SOAK_SEED=$(SOAK_SEED) SOAK_ROUNDS=$(SOAK_ROUNDS) go test ./testscripts -run 'TestKilledServerLosesNothing' -v -timeout 0
 
+# They are in one place only, the scenarios that prove them.
+.PHONY: manifests
+manifests: ## write the manifests of the README's sessions to manifests/
+	@mkdir -p manifests
+	@for scenario in alb_coffee alb_https nginx_websocket; do \
+		awk '/^-- .+ --$$/ { file = "manifests/" $$2; printf "" > file; next } file { print > file }' testscripts/testdata/$$scenario.txtar; done
+
 .PHONY: lint
 lint: ## check format, vet and the static checker
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -87,4 +96,4 @@ check: lint test ## what has to pass before a commit
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin manifests

@@ -1,6 +1,7 @@
 package appliance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -41,6 +42,20 @@ type ALBCreation struct {
 	VSwitchIDs  []string `json:"vSwitchIds"`
 }
 
+// VPCCreation asks for a VPC beside the cluster's.
+type VPCCreation struct {
+	Name      string `json:"name"`
+	CIDRBlock string `json:"cidrBlock"`
+}
+
+// VSwitchCreation asks for a vSwitch; without VPCID it is one of the cluster's VPC.
+type VSwitchCreation struct {
+	Name      string `json:"name"`
+	VPCID     string `json:"vpcId"`
+	ZoneID    string `json:"zoneId"`
+	CIDRBlock string `json:"cidrBlock"`
+}
+
 func (a *Appliance) certificateList() []CertificateView {
 	i := a.cloud.Inventory()
 	all := []CertificateView{}
@@ -72,12 +87,24 @@ func (a *Appliance) deleteCertificate(ctx context.Context, ask Identified) (done
 	return done{}, refused(a.cloud.DeleteUserCertificate(ctx, ask.ID))
 }
 
+func (a *Appliance) createVPC(ctx context.Context, ask VPCCreation) (Identified, error) {
+	return identified(a.cloud.CreateVPC(ctx, ask.Name, ask.CIDRBlock))
+}
+
+func (a *Appliance) createVSwitch(ctx context.Context, ask VSwitchCreation) (Identified, error) {
+	return identified(a.cloud.CreateVSwitch(ctx, cloudsim.CreateVSwitchInput{
+		VPCID: cmp.Or(ask.VPCID, a.cloud.Inventory().VPCs[0].VPCID), ZoneID: ask.ZoneID, Name: ask.Name, CIDRBlock: ask.CIDRBlock,
+	}))
+}
+
 func (a *Appliance) createALB(ctx context.Context, ask ALBCreation) (Identified, error) {
-	in := cloudsim.CreateLoadBalancerInput{
-		Name: ask.Name, AddressType: ask.AddressType, Edition: ask.Edition, VPCID: a.cloud.Inventory().VPCs[0].VPCID,
-	}
+	i := a.cloud.Inventory()
+	in := cloudsim.CreateLoadBalancerInput{Name: ask.Name, AddressType: ask.AddressType, Edition: ask.Edition, VPCID: i.VPCs[0].VPCID}
 	for _, id := range ask.VSwitchIDs {
 		in.ZoneMappings = append(in.ZoneMappings, cloudsim.ZoneMappingInput{VSwitchID: id})
+		if at := slices.IndexFunc(i.VSwitches, func(v cloudsim.VSwitch) bool { return v.VSwitchID == id }); at >= 0 {
+			in.VPCID = i.VSwitches[at].VPCID // as in the console, which offers the vSwitches of one VPC
+		}
 	}
 	return identified(a.cloud.CreateLoadBalancer(ctx, in))
 }

@@ -228,6 +228,21 @@ func TestRefusals(t *testing.T) {
 			return w.AddServersToServerGroup(ctx, group, []cloudsim.ServerInput{in})
 		}
 	}
+	network := func(cidr string) func() error {
+		return func() error {
+			_, err := w.CreateVPC(ctx, "other", cidr)
+			return err
+		}
+	}
+	vSwitch := func(change func(*cloudsim.CreateVSwitchInput)) func() error {
+		return func() error {
+			first := w.Inventory().VSwitches[0]
+			in := cloudsim.CreateVSwitchInput{VPCID: first.VPCID, ZoneID: first.ZoneID, Name: "other", CIDRBlock: "192.168.128.0/24"}
+			change(&in)
+			_, err := w.CreateVSwitch(ctx, in)
+			return err
+		}
+	}
 	for _, row := range []struct {
 		code, text string
 		ask        func() error
@@ -271,6 +286,14 @@ func TestRefusals(t *testing.T) {
 		{"IllegalParam.ServerType", "The param of Servers.1.ServerType is illegal", add(func(s *cloudsim.ServerInput) { s.ServerType = "Pod" })},
 		{"IllegalParam.Port", "The param of Servers.1.Port is illegal", add(func(s *cloudsim.ServerInput) { s.Port = 0 })},
 		{"IllegalParam.Weight", "The param of Servers.1.Weight is illegal", add(func(s *cloudsim.ServerInput) { s.Port, s.Weight = 81, 101 })},
+		{"IllegalParam.CidrBlock", "The param of CidrBlock is illegal", network("8.8.0.0/16")},
+		{"IllegalParam.CidrBlock", "The param of CidrBlock is illegal", network("10.0.0.1/8")},
+		{"ResourceNotFound.Vpc", "vpc-x is not found", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.VPCID = "vpc-x" })},
+		{"IllegalParam.ZoneId", "The param of ZoneId is illegal", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.ZoneID = "cn-nowhere-a" })},
+		{"IllegalParam.VSwitchName", "The param of VSwitchName is illegal", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.Name = "1" })},
+		{"IllegalParam.CidrBlock", "The param of CidrBlock is illegal", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.CIDRBlock = "10.0.0.0/24" })},
+		{"IllegalParam.CidrBlock", "The param of CidrBlock is illegal", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.CIDRBlock = "192.168.128.0/30" })},
+		{"DuplicatedParam.CidrBlock", "The param of CidrBlock is duplicated", vSwitch(func(in *cloudsim.CreateVSwitchInput) { in.CIDRBlock = "192.168.0.0/24" })},
 		{"ResourceNotFound.BackendServer", "is not found", func() error {
 			return w.RemoveServersFromServerGroup(ctx, group, []cloudsim.ServerInput{{ServerID: "eni-9", Port: 80}})
 		}},
@@ -280,7 +303,8 @@ func TestRefusals(t *testing.T) {
 		if cloudsim.Code(err) != row.code || !strings.Contains(err.Error(), row.text) {
 			t.Errorf("want %s %q, got %s %v", row.code, row.text, cloudsim.Code(err), err)
 		}
-		if after := w.Inventory(); len(after.Rules) != len(before.Rules) || len(after.Listeners) != len(before.Listeners) || len(after.LoadBalancers) != len(before.LoadBalancers) {
+		if after := w.Inventory(); len(after.Rules) != len(before.Rules) || len(after.Listeners) != len(before.Listeners) || len(after.LoadBalancers) != len(before.LoadBalancers) ||
+			len(after.VPCs) != len(before.VPCs) || len(after.VSwitches) != len(before.VSwitches) {
 			t.Errorf("%s changed the cloud", row.code)
 		}
 	}

@@ -14,6 +14,9 @@ type CreateLoadBalancerInput struct {
 	Tags         []Tag
 }
 
+// CreateVSwitchInput is what CreateVSwitch takes.
+type CreateVSwitchInput struct{ VPCID, ZoneID, Name, CIDRBlock string }
+
 // ZoneMappingInput places a load balancer into a zone. An empty ZoneID is the vSwitch's.
 type ZoneMappingInput struct{ VSwitchID, ZoneID string }
 

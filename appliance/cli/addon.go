@@ -8,7 +8,7 @@ import (
 )
 
 type addonCommand struct {
-	List      addonListCommand      `cmd:"" default:"1" help:"List the add-ons."`
+	List      addonListCommand      `cmd:"" default:"withargs" help:"List the add-ons."`
 	Install   addonInstallCommand   `cmd:"" help:"Install an add-on."`
 	Uninstall addonUninstallCommand `cmd:"" help:"Uninstall an add-on. ALB instances, AlbConfigs and their classes stay and go on serving; NGINX stops."`
 }

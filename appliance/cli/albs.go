@@ -9,7 +9,7 @@ import (
 )
 
 type albsCommand struct {
-	List   albsListCommand   `cmd:"" default:"1" help:"List the instances."`
+	List   albsListCommand   `cmd:"" default:"withargs" help:"List the instances."`
 	Create albsCreateCommand `cmd:"" help:"Create an instance that no AlbConfig makes, as in the ALB console."`
 	Delete albsDeleteCommand `cmd:"" help:"Delete an instance, as in the ALB console."`
 }

@@ -11,7 +11,7 @@ import (
 )
 
 type certificatesCommand struct {
-	List    certificatesListCommand    `cmd:"" default:"1" help:"List the certificates."`
+	List    certificatesListCommand    `cmd:"" default:"withargs" help:"List the certificates."`
 	Request certificatesRequestCommand `cmd:"" help:"Have a certificate issued by the internal CA."`
 	Upload  certificatesUploadCommand  `cmd:"" help:"Upload a certificate made elsewhere."`
 	Renew   certificatesRenewCommand   `cmd:"" help:"Have a certificate of the same names issued; as on the real service it gets an id of its own."`

@@ -11,7 +11,8 @@ import (
 
 type cloudCommand struct {
 	Zones        zonesCommand        `cmd:"" help:"The region's zones."`
-	Vswitches    vswitchesCommand    `cmd:"" help:"The vSwitches of the VPC."`
+	Vpcs         vpcsCommand         `cmd:"" help:"The VPCs; the cluster is in the first."`
+	Vswitches    vswitchesCommand    `cmd:"" help:"The vSwitches of the VPCs."`
 	Albs         albsCommand         `cmd:"" help:"The ALB instances."`
 	Certificates certificatesCommand `cmd:"" help:"The certificates of the certificate service."`
 	Clock        clockCommand        `cmd:"" help:"The one clock."`
@@ -40,31 +41,8 @@ func (c *zonesCommand) Run(s *streams, g *grammar) error {
 	})
 }
 
-type vswitchesCommand struct{ output }
-
-// Help is the end of the command's --help.
-func (vswitchesCommand) Help() string {
-	return `Example:
-  appliance cloud vswitches`
-}
-
-// Run prints the vSwitches.
-func (c *vswitchesCommand) Run(s *streams, g *grammar) error {
-	var vswitches []cloudsim.VSwitch
-	if err := g.ask("cloud/vswitches", nil, &vswitches); err != nil {
-		return err
-	}
-	return c.print(s, vswitches, func(w io.Writer) {
-		rows := [][]string{{"VSWITCH", "ZONE", "CIDR", "VPC", "STATUS"}}
-		for _, v := range vswitches {
-			rows = append(rows, []string{v.VSwitchID, v.ZoneID, v.CIDRBlock, v.VPCID, string(v.Status)})
-		}
-		table(w, rows...)
-	})
-}
-
 type clockCommand struct {
-	Show    clockShowCommand    `cmd:"" default:"1" help:"What the clock shows."`
+	Show    clockShowCommand    `cmd:"" default:"withargs" help:"What the clock shows."`
 	Advance clockAdvanceCommand `cmd:"" help:"Move the clock forward: every timer that this passes rings."`
 }
 

@@ -33,7 +33,7 @@ func TestHostsBlock(t *testing.T) {
 // TestHelpHasExamples wants every command's help to show how it is used.
 func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"serve", "kubeconfig", "endpoints", "hosts", "explain", "cloud zones", "cloud vswitches", "cloud albs list", "cloud albs create", "cloud albs delete",
+	for _, command := range []string{"serve", "kubeconfig", "endpoints", "hosts", "explain", "cloud zones", "cloud vpcs list", "cloud vpcs create", "cloud vswitches list", "cloud vswitches create", "cloud albs list", "cloud albs create", "cloud albs delete",
 		"cloud certificates list", "cloud certificates request", "cloud certificates upload", "cloud certificates renew", "cloud certificates delete",
 		"cloud clock show", "cloud clock advance", "addon list", "addon install", "addon uninstall", "backup", "restore", "trust install", "trust uninstall", "doctor", "version"} {
 		var out strings.Builder
