@@ -155,29 +155,36 @@ func ReplyHead(dst []Field, d *Decision) []Field {
 	return append(dst, d.setFields()...)
 }
 
-// setFields lists what listener and route put on every answer, and Alt-Svc.
+// setFields lists what listener and route put on every answer, and Alt-Svc. The caller does not change the list.
 func (d *Decision) setFields() []Field {
 	if d.Listener == nil {
 		return nil
+	}
+	if d.AltSvc == "" && d.listener != nil && (d.Route == nil || len(d.Route.Response) == 0) {
+		return d.listener.response
 	}
 	var route []Field
 	if d.Route != nil {
 		route = d.Route.Response
 	}
-	if len(route) == 0 && len(d.Listener.Response) == 0 && d.AltSvc == "" {
-		return nil
+	out := joinFields(route, d.Listener.Response)
+	if d.AltSvc != "" && !hasField(out, "Alt-Svc") {
+		out = append(out, Field{"Alt-Svc", d.AltSvc})
 	}
+	return out
+}
+
+// joinFields gives the fields of a route and of its listener that may be set; the route's go before those of the same
+// names.
+func joinFields(route, listener []Field) []Field {
 	var out []Field
 	for _, f := range route {
 		out = appendSettable(out, f)
 	}
-	for _, f := range d.Listener.Response {
+	for _, f := range listener {
 		if !hasField(route, f.Name) {
 			out = appendSettable(out, f)
 		}
-	}
-	if d.AltSvc != "" && !hasField(out, "Alt-Svc") {
-		out = append(out, Field{"Alt-Svc", d.AltSvc})
 	}
 	return out
 }

@@ -67,9 +67,9 @@ func (m *Metrics) Request(listener string, o Outcome, took time.Duration) {
 	}
 }
 
-// Connections adds n to the open client connections of a listener.
-func (m *Metrics) Connections(listener string, n int) {
-	m.connections.WithLabelValues(listener).Add(float64(n))
+// Connections gives the gauge of a listener's open client connections.
+func (m *Metrics) Connections(listener string) prometheus.Gauge {
+	return m.connections.WithLabelValues(listener)
 }
 
 // ConnectionRefused counts a client connection over the listener's maximum.

@@ -52,10 +52,12 @@ func (p *Program) Listener(id string) (*Listener, bool) {
 
 // listenerProgram finds the first matching route of one listener.
 type listenerProgram struct {
-	conf   *Listener
-	port   string       // conf.Port as text
-	tls    *ListenerTLS // nil unless the protocol speaks TLS
-	groups map[HostMatch]*placedGroup
+	conf *Listener
+	port string // conf.Port as text
+	// response is what answers carry of conf.Response, where the route adds nothing.
+	response []Field
+	tls      *ListenerTLS // nil unless the protocol speaks TLS
+	groups   map[HostMatch]*placedGroup
 	// globs are the groups whose host condition only a trial can decide.
 	globs []*placedGroup
 	// suffixes tells whether any "*.rest" glob is among groups; labels the same of label conditions.
@@ -127,7 +129,7 @@ func compileUpstreams(prev *Program, s *Snapshot) map[string]*upstreamProgram {
 
 // compileListener groups a listener's routes by host condition.
 func compileListener(old *listenerProgram, l *Listener) (*listenerProgram, []Problem) {
-	lp := &listenerProgram{conf: l, port: strconv.Itoa(l.Port)}
+	lp := &listenerProgram{conf: l, port: strconv.Itoa(l.Port), response: slices.Clip(joinFields(nil, l.Response))}
 	places, hosts := placeRoutes(old, l)
 	lp.groups = make(map[HostMatch]*placedGroup, len(hosts))
 	for i, host := range hosts {

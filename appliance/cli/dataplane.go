@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/alb-appliance/appliance/appliance/cli/startup"
 	"github.com/alb-appliance/appliance/appliance/standalone"
 )
 
@@ -58,6 +59,7 @@ func (c *dataplaneCommand) Run(s *streams) error {
 	context.AfterFunc(ctx, stop) // from now on a signal does what it does by default
 	return standalone.Run(ctx, config, func(r standalone.Ready) {
 		printReady(s.out, r)
+		startup.Settle()
 	})
 }
 

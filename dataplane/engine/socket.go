@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/alb-appliance/appliance/dataplane"
 )
 
@@ -18,8 +20,11 @@ type Socket struct {
 
 	mu    sync.Mutex
 	conns map[Conn]struct{}
-	empty chan struct{} // closed when draining and the last connection is gone
-	gone  chan struct{} // closed when the address is free again
+	// gauge counts the connections of listener counted; found once and not for each connection.
+	counted string
+	gauge   prometheus.Gauge
+	empty   chan struct{} // closed when draining and the last connection is gone
+	gone    chan struct{} // closed when the address is free again
 }
 
 // Front is the part of a socket that speaks with the network.
@@ -112,8 +117,16 @@ func (k *Socket) Add(c Conn, counted string) bool {
 	}
 	k.conns[c] = struct{}{}
 	k.server.serving.Add(1)
-	k.server.Metrics.Connections(counted, 1)
+	k.count(counted).Inc()
 	return true
+}
+
+// count gives the gauge of a listener's connections; the caller holds mu.
+func (k *Socket) count(listener string) prometheus.Gauge {
+	if k.gauge == nil || k.counted != listener {
+		k.counted, k.gauge = listener, k.server.Metrics.Connections(listener)
+	}
+	return k.gauge
 }
 
 // Remove forgets a closed connection; it may be called more than once.
@@ -124,7 +137,7 @@ func (k *Socket) Remove(c Conn, counted string) {
 		return
 	}
 	delete(k.conns, c)
-	k.server.Metrics.Connections(counted, -1)
+	k.count(counted).Dec()
 	if k.draining.Load() && len(k.conns) == 0 {
 		close(k.empty)
 	}

@@ -4,6 +4,7 @@ package loop
 
 import (
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -273,12 +274,11 @@ func (x *exchange) switched(early []byte) {
 // tunnel ends the exchange in favour of a tunnel. What the log will say is kept in as little memory as it takes.
 func (x *exchange) tunnel(early int) {
 	c, u, l := x.c, x.up, x.l
-	x.fill(l.now())
 	t := &tunnel{
-		c: c, u: u, idle: x.tunnelIdle(), send: x.dec.Timeouts.Send, began: x.attemptAt, started: x.started,
-		listener: c.f.k.Listener(), record: x.record.Clone(),
+		c: c, u: u, idle: x.tunnelIdle(), send: x.dec.Timeouts.Send, began: x.attemptAt, started: x.started, sent: int64(early),
+		head: slices.Clone(x.head), listener: c.f.k.Listener(), balancer: x.dec.Listener.LoadBalancer, port: x.dec.Listener.Port,
+		route: x.dec.Route.ID, upstream: x.dec.Upstream.ID, addr: x.endpoint.Addr,
 	}
-	t.record.BodyBytesSent = int64(early)
 	u.x, u.t, c.x, c.t = nil, t, nil, t
 	c.phase = phaseTunnel
 	u.timeRead(0)

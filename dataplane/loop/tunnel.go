@@ -18,12 +18,15 @@ type tunnel struct {
 	// idle is how long it may carry nothing, send how long the endpoint may leave bytes unread; zero for ever.
 	idle, send time.Duration
 	began      time.Time // of the attempt that became the tunnel
-	started    time.Time // of the request
-	listener   string
-	clientEnd  half // what the client sends
+	started    time.Time // when the request's head was complete
+	clientEnd  half      // what the client sends
 	serverEnd  half
-	// record is what the access log will say, with texts of its own.
-	record *dataplane.AccessRecord
+	sent       int64 // to the client
+	// What the access log will say: the request's head, to be parsed again at the end, and ids. There may be thousands of
+	// tunnels for hours, so nothing else of the request is kept, nor of the snapshot that it went by.
+	head                                      []byte
+	listener, balancer, route, upstream, addr string
+	port                                      int
 }
 
 // half is one direction's end.
@@ -65,7 +68,7 @@ func (t *tunnel) pass(from, to *stream, end *half, count bool) bool {
 		budget -= len(data)
 		t.touch()
 		if count {
-			t.record.BodyBytesSent += int64(len(data))
+			t.sent += int64(len(data))
 		}
 		if to.write(data) != nil {
 			t.end(dataplane.ReasonNone)
@@ -115,13 +118,30 @@ func (t *tunnel) end(reason dataplane.Reason) {
 	t.u.end()
 	c.t = nil
 	l.server.Metrics.Tunnels(t.listener, -1)
-	rec := t.record
-	rec.Reason = c.endedBy(reason)
-	now := l.now()
-	l.count.Request(t.listener, dataplane.Outcome{Status: rec.Status, Reason: rec.Reason}, now.Sub(t.started))
+	now, outcome := l.now(), dataplane.Outcome{Status: 101, Reason: c.endedBy(reason)}
+	l.count.Request(t.listener, outcome, now.Sub(t.started))
 	if access := l.server.Access; access != nil {
-		rec.Time, rec.RequestTime, rec.UpstreamResponseTime = now, now.Sub(c.began), now.Sub(t.began)
-		access(rec)
+		access(t.record(now, outcome))
 	}
 	c.end()
+}
+
+// record is what the access log says.
+func (t *tunnel) record(now time.Time, outcome dataplane.Outcome) *dataplane.AccessRecord {
+	c := t.c
+	r := dataplane.Request{Scheme: "http", Peer: c.peer, PeerIP: c.ip, TLS: c.info}
+	if r.TLS != nil {
+		r.Scheme = "https"
+	}
+	parseRequest(t.head, &r) // it was valid when it came
+	rec := &dataplane.AccessRecord{
+		Time: now, Status: outcome.Status, Reason: outcome.Reason, BodyBytesSent: t.sent, RequestLength: int64(r.HeadBytes()),
+		RequestTime: now.Sub(c.began), ReadRequestTime: t.started.Sub(c.began), UpstreamResponseTime: now.Sub(t.began),
+		UpstreamAddr: t.addr, UpstreamStatus: 101, VIPAddr: c.localIP(),
+	}
+	rec.Fill(&r, &dataplane.Decision{
+		Listener: &dataplane.Listener{ID: t.listener, LoadBalancer: t.balancer, Port: t.port},
+		Route:    &dataplane.Route{ID: t.route}, Upstream: &dataplane.Upstream{ID: t.upstream},
+	})
+	return rec
 }
