@@ -243,17 +243,15 @@ func (b *bench) timed(p *process, job load.Job, units float64) (*turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	instructions := counter.stop()
+	rate := counter.stop()
 	if err := l.wait(); err != nil {
 		return nil, err
 	}
 	if err := check(r, job); err != nil {
 		return nil, err
 	}
-	n := float64(r.Requests) * units
-	return &turn{
-		cost: float64((after - before).Nanoseconds()) / 1000 / n, throughput: n / r.Elapsed.Seconds(), p50: r.P50, p99: r.P99, instructions: instructions / n,
-	}, nil
+	n, cpu := float64(r.Requests)*units, float64((after - before).Nanoseconds())
+	return &turn{cost: cpu / 1000 / n, throughput: n / r.Elapsed.Seconds(), p50: r.P50, p99: r.P99, instructions: rate * cpu / n}, nil
 }
 
 // check refuses a measurement in which something else was measured.

@@ -42,7 +42,8 @@ func startCounter(p *process) *counter {
 	return c
 }
 
-// stop gives the count; 0 if there is none.
+// stop gives how many instructions ran in each nanosecond of CPU time; 0 if they were not counted. perf begins a little later
+// than the measurement, so that the count alone would be too small.
 func (c *counter) stop() float64 {
 	if c.cmd == nil {
 		return 0
@@ -50,11 +51,20 @@ func (c *counter) stop() float64 {
 	_ = c.cmd.Process.Signal(syscall.SIGINT)
 	_ = c.cmd.Wait()
 	raw, _ := os.ReadFile(c.file)
-	for line := range strings.Lines(string(raw)) {
-		if count, _, ok := strings.Cut(line, ","); ok {
-			if n, err := strconv.ParseFloat(count, 64); err == nil {
-				return n
-			}
+	return instructionRate(string(raw))
+}
+
+// instructionRate reads what `perf stat -x,` writes: count, unit, event, and for how many nanoseconds of CPU time it counted.
+func instructionRate(text string) float64 {
+	for line := range strings.Lines(text) {
+		f := strings.Split(line, ",")
+		if len(f) < 4 || !strings.HasPrefix(f[2], "instructions") {
+			continue
+		}
+		count, err := strconv.ParseFloat(f[0], 64)
+		took, timeErr := strconv.ParseFloat(f[3], 64)
+		if err == nil && timeErr == nil && took > 0 {
+			return count / took
 		}
 	}
 	return 0

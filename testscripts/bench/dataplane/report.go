@@ -89,11 +89,7 @@ func (r *result) print(w io.Writer) {
 	for _, name := range r.Order {
 		s := r.Values[name]
 		fmt.Fprintf(t, "  %s\t%s", name, s.format(digits(s.median())))
-		for _, figure := range slices.Sorted(maps.Keys(r.More[name])) {
-			more := r.More[name][figure]
-			fmt.Fprintf(t, "\t%s %.*f", figure, digits(more.median()), more.median())
-		}
-		fmt.Fprintf(t, "\t%s\n", r.verdictOf(name))
+		fmt.Fprintf(t, "\t%s\t%s\n", r.more(name), r.verdictOf(name))
 	}
 	_ = t.Flush()
 }
@@ -156,17 +152,83 @@ func (r *report) markdown() string {
 	for _, s := range append(r.Skipped, r.Notes...) {
 		fmt.Fprintf(&b, "- %s\n", s)
 	}
-	for _, result := range r.Results {
-		fmt.Fprintf(&b, "\n%s (%s)\n\n| | median [least..most] | more | ours to the best peer |\n|---|---|---|---|\n", result.Title, result.Unit)
-		for _, name := range result.Order {
+	compared := r.compared()
+	if len(compared) > 0 {
+		r.table(&b, "median [least..most]", compared, func(result *result, name string) string {
 			s := result.Values[name]
-			var more []string
-			for _, figure := range slices.Sorted(maps.Keys(result.More[name])) {
-				m := result.More[name][figure]
-				more = append(more, fmt.Sprintf("%s %.*f", figure, digits(m.median()), m.median()))
-			}
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", name, s.format(digits(s.median())), strings.Join(more, ", "), result.verdictOf(name))
+			return s.format(digits(s.median()))
+		}, true)
+		r.table(&b, "of the same turns", compared, (*result).more, false)
+	}
+	for _, result := range r.Results {
+		if !slices.Contains(compared, result) {
+			result.markdown(&b)
 		}
 	}
 	return b.String()
+}
+
+// compared are the rows in which ours stand beside peers.
+func (r *report) compared() (all []*result) {
+	for _, result := range r.Results {
+		if len(result.Verdicts) == 0 && result.best() != "" {
+			all = append(all, result)
+		}
+	}
+	return all
+}
+
+// table writes a line for each row and a column for each contestant.
+func (r *report) table(b *strings.Builder, title string, results []*result, cell func(*result, string) string, verdicts bool) {
+	fmt.Fprintf(b, "\n| %s |", title)
+	for _, c := range r.Contestants {
+		fmt.Fprintf(b, " %s |", c.Name)
+	}
+	if verdicts {
+		b.WriteString(" ours to the best peer |")
+	}
+	fmt.Fprintf(b, "\n|%s", strings.Repeat("---|", 1+len(r.Contestants)))
+	if verdicts {
+		b.WriteString("---|")
+	}
+	b.WriteByte('\n')
+	for _, result := range results {
+		fmt.Fprintf(b, "| %s, %s |", result.Title, result.Unit)
+		var words []string
+		for _, c := range r.Contestants {
+			fmt.Fprintf(b, " %s |", cell(result, c.Name))
+			if v := result.verdictOf(c.Name); v != "" {
+				words = append(words, c.Name+" "+v)
+			}
+		}
+		if verdicts {
+			fmt.Fprintf(b, " %s |", strings.Join(words, "; "))
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// more gives the other figures of a contestant's turns.
+func (r *result) more(name string) string {
+	var all []string
+	for _, figure := range slices.Sorted(maps.Keys(r.More[name])) {
+		m := r.More[name][figure].median()
+		all = append(all, fmt.Sprintf("%.*f %s", digits(m), m, figure))
+	}
+	return strings.Join(all, ", ")
+}
+
+// markdown writes a row that has no peers.
+func (r *result) markdown(b *strings.Builder) {
+	fmt.Fprintf(b, "\n| %s, %s | median [least..most] | |\n|---|---|---|\n", r.Title, r.Unit)
+	for _, name := range r.Order {
+		s := r.Values[name]
+		words := []string{}
+		for _, text := range []string{r.more(name), r.verdictOf(name)} {
+			if text != "" {
+				words = append(words, text)
+			}
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", name, s.format(digits(s.median())), strings.Join(words, "; "))
+	}
 }

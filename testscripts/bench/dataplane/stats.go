@@ -66,7 +66,7 @@ func compare(ours, peer series, aim float64) verdict {
 	case most <= aim:
 		v.Word = hit
 	case least > aim:
-	case most > noisy*least:
+	case most > noisy*least, v.Equal && v.Ratio <= aim && aim < 1:
 		v.Word = undecided
 	case v.Ratio <= aim || v.Equal && aim >= 1:
 		v.Word = hit
