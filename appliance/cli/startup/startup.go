@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,13 +25,20 @@ const (
 // tuned is false when the user has set GOGC, which stays in charge.
 var tuned = os.Getenv("GOGC") == ""
 
+// settled is set before the first collection of a heap so small that it comes with Settle: what follows is not a start's.
+var settled atomic.Bool
+
 func init() {
 	if !tuned {
 		return
 	}
 	debug.SetGCPercent(firstHeap / leastHeap * percentFull)
 	collected := new([]byte) // unreachable at once
-	runtime.AddCleanup(collected, func(percent int) { debug.SetGCPercent(percent) }, laterGOGC)
+	runtime.AddCleanup(collected, func(percent int) {
+		if !settled.Load() {
+			debug.SetGCPercent(percent)
+		}
+	}, laterGOGC)
 }
 
 // Settle is called once everything serves. It gives back what the start left over when first requests are through.
@@ -39,6 +47,7 @@ func Settle() {
 		return
 	}
 	time.AfterFunc(settleTime, func() {
+		settled.Store(true)
 		debug.SetGCPercent(idleGOGC)
 		debug.FreeOSMemory()
 	})
