@@ -32,6 +32,12 @@ type Limits struct {
 	// Connections is how many client connections a listener holds at once: a flood would use up all descriptors;
 	// further ones are closed at once. Default 10000.
 	Connections int
+	// ConnectionsPerClient is how many of them may come from one address: one client alone would keep out all others.
+	// Default 5000.
+	ConnectionsPerClient int
+	// BufferedBytes bounds, over all connections, what waits for readers that do not read and what there is of unfinished
+	// heads: thousands of stalled ones would fill memory. The connection that would go beyond it is cut. Default 256 MiB.
+	BufferedBytes int
 	// PoolPerEndpoint is how many idle connections are kept to one endpoint. Default 32.
 	PoolPerEndpoint int
 	// PoolIdle is how long an idle connection to an endpoint is kept. Default 60 s (NGINX-FACTS 1).
@@ -52,6 +58,8 @@ func (l Limits) WithDefaults() Limits {
 	setDefault(&l.ClientWrite, 60*time.Second)
 	setDefault(&l.Requests, 1000)
 	setDefault(&l.Connections, 10000)
+	setDefault(&l.ConnectionsPerClient, 5000)
+	setDefault(&l.BufferedBytes, 256<<20)
 	setDefault(&l.PoolPerEndpoint, 32)
 	setDefault(&l.PoolIdle, 60*time.Second)
 	setDefault(&l.Drain, 5*time.Second)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,7 +20,8 @@ type Socket struct {
 	draining atomic.Bool // set with mu held
 
 	mu    sync.Mutex
-	conns map[Conn]struct{}
+	conns map[Conn]netip.Addr // and where they come from
+	peers map[netip.Addr]int  // how many come from an address
 	// gauge counts the connections of listener counted; found once and not for each connection.
 	counted string
 	gauge   prometheus.Gauge
@@ -62,7 +64,7 @@ type Binding struct {
 
 // newSocket makes a socket that speaks for a listener; its front is set by the caller, and Serve starts it.
 func newSocket(s *Server, listener string) *Socket {
-	k := &Socket{server: s, conns: map[Conn]struct{}{}, empty: make(chan struct{}), gone: make(chan struct{})}
+	k := &Socket{server: s, conns: map[Conn]netip.Addr{}, peers: map[netip.Addr]int{}, empty: make(chan struct{}), gone: make(chan struct{})}
 	k.target.Store(&Binding{Listener: listener})
 	return k
 }
@@ -106,16 +108,17 @@ func (k *Socket) Conf() (*dataplane.Listener, dataplane.Limits) {
 	return &dataplane.Listener{ID: b.Listener, Class: dataplane.ClassALB}, k.server.Limits
 }
 
-// Add takes a connection in, counted under a listener; false when there is no room or the socket drains. What is taken
-// in is given up by Remove, and Ended is called for it besides.
-func (k *Socket) Add(c Conn, counted string) bool {
+// Add takes a connection in, counted under a listener; false when there is no room, for anybody or for its client, or the
+// socket drains. What is taken in is given up by Remove, and Ended is called for it besides.
+func (k *Socket) Add(c Conn, counted string, peer netip.Addr) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.draining.Load() || len(k.conns) >= k.server.Limits.Connections {
+	if limits := &k.server.Limits; k.draining.Load() || len(k.conns) >= limits.Connections || k.peers[peer] >= limits.ConnectionsPerClient {
 		k.server.Metrics.ConnectionRefused(counted)
 		return false
 	}
-	k.conns[c] = struct{}{}
+	k.conns[c] = peer
+	k.peers[peer]++
 	k.server.serving.Add(1)
 	k.count(counted).Inc()
 	return true
@@ -133,10 +136,14 @@ func (k *Socket) count(listener string) prometheus.Gauge {
 func (k *Socket) Remove(c Conn, counted string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, ok := k.conns[c]; !ok {
+	peer, ok := k.conns[c]
+	if !ok {
 		return
 	}
 	delete(k.conns, c)
+	if k.peers[peer]--; k.peers[peer] == 0 {
+		delete(k.peers, peer)
+	}
 	k.count(counted).Dec()
 	if k.draining.Load() && len(k.conns) == 0 {
 		close(k.empty)
@@ -148,11 +155,12 @@ func (k *Socket) Remove(c Conn, counted string) {
 func (k *Socket) Replace(old, now Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if _, ok := k.conns[old]; !ok {
+	peer, ok := k.conns[old]
+	if !ok {
 		return false
 	}
 	delete(k.conns, old)
-	k.conns[now] = struct{}{}
+	k.conns[now] = peer
 	return true
 }
 

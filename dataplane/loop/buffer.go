@@ -13,27 +13,48 @@ const smallBuffer = 4 << 10
 // bufferPool keeps buffers for bytes that cannot go on yet. Connections that wait for nothing hold none.
 type bufferPool struct {
 	large, small [][]byte
+	lent         int // bytes of capacity
+	most         int // what may be lent; see full
 }
 
 // pooledBuffers bounds how many are kept.
 const pooledBuffers = 64
 
+// full tells that more is lent than may be.
+func (b *bufferPool) full() bool { return b.lent > b.most }
+
 // keep gives a buffer that holds a copy of p.
-func (b *bufferPool) keep(p []byte) []byte {
-	return append(b.get(len(p)), p...)
+func (b *bufferPool) keep(p []byte) []byte { return b.add(nil, p) }
+
+// add appends p to a buffer of the pool, nil for none yet; it may be another buffer then.
+func (b *bufferPool) add(to, p []byte) []byte {
+	if len(to)+len(p) <= cap(to) {
+		return append(to, p...)
+	}
+	grown := b.get(max(len(to)+len(p), 2*cap(to)))
+	grown = append(append(grown, to...), p...)
+	b.put(to)
+	return grown
 }
 
 // get gives an empty buffer for n bytes or more.
 func (b *bufferPool) get(n int) []byte {
-	if n <= smallBuffer {
-		return take(&b.small, smallBuffer)
+	var p []byte
+	switch {
+	case n <= smallBuffer:
+		p = take(&b.small, smallBuffer)
+	case n <= bufferSize:
+		p = take(&b.large, bufferSize)
+	default:
+		p = make([]byte, 0, n)
 	}
-	return take(&b.large, max(n, bufferSize))
+	b.lent += cap(p)
+	return p
 }
 
 // take takes a pooled buffer or makes one.
 func take(from *[][]byte, size int) []byte {
-	if n := len(*from); n > 0 && cap((*from)[n-1]) >= size {
+	if n := len(*from); n > 0 {
 		p := (*from)[n-1]
 		*from = (*from)[:n-1]
 		return p
@@ -43,6 +64,7 @@ func take(from *[][]byte, size int) []byte {
 
 // put takes a buffer back.
 func (b *bufferPool) put(p []byte) {
+	b.lent -= cap(p)
 	switch {
 	case cap(p) == smallBuffer && len(b.small) < pooledBuffers:
 		b.small = append(b.small, poison(p)[:0])

@@ -86,7 +86,7 @@ func (l *loop) accepted(f *front, fd int, peer netip.AddrPort) {
 	c := &client{f: f, home: l, peer: peer, ip: peer.Addr().String(), counted: f.k.Listener()}
 	c.readTimer = timer{owner: c, kind: timerRead}
 	c.writeTimer = timer{owner: c, kind: timerWrite}
-	if !f.k.Add(c, c.counted) {
+	if !f.k.Add(c, c.counted, peer.Addr()) {
 		l.kernel.close(fd)
 		return
 	}
@@ -254,7 +254,7 @@ func (c *client) readHeads() {
 			c.parse(c.l.plain[:n])
 			continue
 		}
-		c.kept = append(c.kept, c.l.plain[:n]...)
+		c.kept = c.l.buffers.add(c.kept, c.l.plain[:n])
 		c.parse(c.kept)
 	}
 }
@@ -321,6 +321,9 @@ func (c *client) checkHead() {
 		line = len(c.kept)
 	}
 	switch {
+	case c.l.buffers.full():
+		c.l.server.Log.Error("a connection is cut: too much waits in memory", "listener", c.f.k.Listener(), "limit", "Limits.BufferedBytes")
+		c.end()
 	case !beginsRequest(c.kept[:line]):
 		c.refuse(dataplane.ReasonBadRequest)
 	case len(c.kept) <= max(limits.HeaderBytes, limits.URIBytes):

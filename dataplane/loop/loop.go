@@ -74,6 +74,7 @@ func newLoop(e *Server, k kernel, p poller) *loop {
 	}
 	l.timers = newTimers(e.Clock, func() { l.post(ring{l}) })
 	l.idle.init(l)
+	l.buffers.most = e.Limits.BufferedBytes
 	l.inputs, l.count = e.Inputs(), e.Metrics.Recorder()
 	return l
 }

@@ -327,6 +327,9 @@ func (w *life) finish() {
 		}
 		w.t.Fatalf("%d descriptors are open, want the listener's only", w.net.open)
 	}
+	if n := w.l.buffers.lent; n != 0 {
+		w.t.Fatalf("%d bytes of buffers are still lent", n)
+	}
 	if n := len(w.l.timers.heap); n != 0 {
 		w.t.Fatalf("%d timers are left", n)
 	}

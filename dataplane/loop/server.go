@@ -46,6 +46,9 @@ func New(o engine.Options) (*Server, error) {
 		}
 		s.loops = append(s.loops, newLoop(s, linux{}, p))
 	}
+	for _, l := range s.loops {
+		l.buffers.most = s.Limits.BufferedBytes / len(s.loops)
+	}
 	return s, nil
 }
 

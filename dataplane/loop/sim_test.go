@@ -36,6 +36,7 @@ type simNet struct {
 	dialled []*simSock
 	misuse  []string // calls on descriptors that are closed
 	faults  *faults  // nil for none
+	noFiles bool     // no descriptor is free
 	open    int
 }
 
@@ -169,6 +170,9 @@ func (n *simNet) accept(fd int) (int, netip.AddrPort, syscall.Errno) {
 	if len(s.accepts) == 0 {
 		return -1, netip.AddrPort{}, syscall.EAGAIN
 	}
+	if n.noFiles {
+		return -1, netip.AddrPort{}, syscall.EMFILE
+	}
 	c := s.accepts[0]
 	s.accepts = s.accepts[1:]
 	return c.fd, netip.MustParseAddrPort("192.0.2.7:4242"), 0
@@ -239,7 +243,11 @@ func (n *simNet) wait(into []ready, _ bool) (int, error) {
 	n.changed = nil
 	for _, fd := range changed {
 		s := n.socks[fd]
-		if s == nil || !s.watched || !s.news {
+		if s == nil || !s.news {
+			continue
+		}
+		if !s.watched {
+			s.news = false
 			continue
 		}
 		s.news = false

@@ -3,6 +3,7 @@
 package loop
 
 import (
+	"errors"
 	"io"
 	"syscall"
 )
@@ -123,11 +124,12 @@ func (s *stream) send(p []byte) error {
 	}
 	if len(s.held) > 0 {
 		s.hold(p)
-		return nil
+		return s.broken
 	}
 	n, err := s.push(p)
 	if n < len(p) && err == nil {
 		s.hold(p[n:])
+		err = s.broken
 	}
 	return err
 }
@@ -152,13 +154,18 @@ func (s *stream) push(p []byte) (int, error) {
 	return done, nil
 }
 
-// hold keeps what cannot be sent yet.
+// hold keeps what cannot be sent yet. When too much is held by all, this connection is the one that is given up.
 func (s *stream) hold(p []byte) {
-	if s.held == nil {
-		s.held = s.l.buffers.get(len(p))
+	if s.l.buffers.full() {
+		s.broken = errFull
+		s.release()
+		return
 	}
-	s.held = append(s.held, p...)
+	s.held = s.l.buffers.add(s.held, p)
 }
+
+// errFull breaks a connection off: see Limits.BufferedBytes.
+var errFull = errors.New("too much waits in memory for readers that do not read (Limits.BufferedBytes)")
 
 // flush sends what is held; it reports whether some has gone out, or the connection is broken.
 func (s *stream) flush() bool {

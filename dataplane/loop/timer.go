@@ -41,11 +41,11 @@ type timers struct {
 }
 
 func newTimers(clock clockwork.Clock, ring func()) timers {
-	return timers{clock: clock, start: clock.Now(), rings: math.MaxInt64, ring: ring}
+	return timers{clock: clock, start: clock.Now().Add(-1), rings: math.MaxInt64, ring: ring}
 }
 
-// at gives a moment as the heap counts; it is never 0, which means none.
-func (ts *timers) at(t time.Time) int64 { return max(1, int64(t.Sub(ts.start))) }
+// at gives a moment as the heap counts: from 1 on, since 0 means none.
+func (ts *timers) at(t time.Time) int64 { return int64(t.Sub(ts.start)) }
 
 // set has a timer fire d after now; a d of zero or less stops it.
 func (ts *timers) set(t *timer, now time.Time, d time.Duration) {

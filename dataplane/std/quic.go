@@ -61,7 +61,7 @@ func (f *quicFront) accept() {
 			return // the listener has been closed
 		}
 		c := newQUICConn(f.k, conn)
-		if !f.k.Add(c, c.counted) {
+		if !f.k.Add(c, c.counted, addrPort(conn.RemoteAddr()).Addr()) {
 			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "the listener is full")
 			continue
 		}

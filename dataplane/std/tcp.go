@@ -96,7 +96,7 @@ func (f *tcpFront) accept() {
 			continue
 		}
 		c := newClientConn(f.k, f, conn)
-		if !f.k.Add(c, c.counted) {
+		if !f.k.Add(c, c.counted, addrPort(conn.RemoteAddr()).Addr()) {
 			conn.Close()
 			continue
 		}
