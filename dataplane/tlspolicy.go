@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"crypto/tls"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,6 +14,11 @@ type TLSPolicy struct {
 	Min, Max uint16
 	// Ciphers are those up to TLS 1.2; the ciphers of TLS 1.3 cannot be chosen.
 	Ciphers []uint16
+}
+
+// String tells a policy from others, be they of the same name.
+func (p TLSPolicy) String() string {
+	return fmt.Sprintf("%s %x-%x %x", p.Name, p.Min, p.Max, p.Ciphers)
 }
 
 // DefaultTLSPolicy is the policy of class alb when none is named (ALB-FACTS 2.2).

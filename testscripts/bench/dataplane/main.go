@@ -43,7 +43,7 @@ type options struct {
 func parseOptions() *options {
 	o := &options{}
 	flag.StringVar(&o.rows, "rows", "", "rows to measure, by id and separated by commas (default: all): "+strings.Join(rowIDs(), ", "))
-	flag.StringVar(&o.contestants, "contestants", "nginx,haproxy,caddy,std", "who is measured; std and loop are engines of the appliance")
+	flag.StringVar(&o.contestants, "contestants", "nginx,haproxy,caddy,std,loop", "who is measured; std and loop are engines of the appliance")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each contestant has its turn in each row")
 	flag.DurationVar(&o.duration, "duration", 2*time.Second, "how long a turn is measured")
 	flag.IntVar(&o.connections, "connections", 64, "client connections at a time")
