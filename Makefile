@@ -30,9 +30,10 @@ helm: ## build the helm that scenarios use
 	cd testscripts/helm && go build -o /dev/null helm.sh/helm/v4/cmd/helm
 
 .PHONY: test
-test: helm ## run all tests, scenarios in both address modes
+test: helm ## run all tests, scenarios in both address modes and with both engines
 	go test -timeout $(TIMEOUT) ./...
 	APPLIANCE_ADDRESS_MODE=native go test -timeout $(TIMEOUT) ./testscripts
+	APPLIANCE_ENGINE=std go test -timeout $(TIMEOUT) ./testscripts -run TestScripts
 
 .PHONY: race
 race: export CGO_ENABLED := 1

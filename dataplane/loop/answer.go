@@ -110,6 +110,8 @@ func (x *exchange) interim() bool {
 func (x *exchange) begin(data []byte) bool {
 	status := x.resp.Status
 	x.stage = stageBody
+	x.forget()
+	x.lost = true
 	x.l.count.Attempt(x.dec.Upstream.ID, dataplane.ReasonNone)
 	x.record.UpstreamStatus = status
 	x.outcome = dataplane.Outcome{Status: status}

@@ -18,9 +18,11 @@ type exchange struct {
 	req  dataplane.Request
 	h    requestHead
 	in   framing // of the request's body
-	// inBytes is how much body the client has sent, taken whether any of it was taken for the endpoint.
-	inBytes   int64
-	taken     bool
+	inBytes int64 // of body that the client has sent
+	// replay holds the body as far as it has been taken for an endpoint, so that another can have it too; lost tells that
+	// it has become too much for that.
+	replay    []byte
+	lost      bool
 	continued bool // the client was told to continue
 
 	limits dataplane.Limits
@@ -85,6 +87,7 @@ func (l *loop) newExchange(c *client) *exchange {
 
 // recycle takes an exchange back.
 func (l *loop) recycle(x *exchange) {
+	x.forget()
 	head, answer, fields, respFields, tried, trailer := x.head, x.answer, x.req.Fields, x.resp.Fields, x.tried, x.in.trailer
 	if cap(head) > largeHead || cap(answer) > largeHead || cap(trailer) > largeHead || len(l.spares) >= sparesKept {
 		*x = exchange{}

@@ -243,3 +243,33 @@ func TestBadChunks(t *testing.T) {
 		}
 	}
 }
+
+// TestReplay: another attempt gets the body once more, as long as all of it is still there; a request that is not
+// idempotent is not repeated (RFC 9110 section 9.2.2).
+func TestReplay(t *testing.T) {
+	for _, c := range []struct {
+		name, method, framing, body, got string
+		again                            bool
+	}{
+		{"PUT with a length", "PUT", "Content-Length: 5", "hello", "\r\n\r\nhello", true},
+		{"PUT in chunks", "PUT", "Transfer-Encoding: chunked", "2\r\nhe\r\n3\r\nllo\r\n0\r\nX-T: 1\r\n\r\n", "\r\n\r\n5\r\nhello\r\n0\r\nX-T: 1\r\n\r\n", true},
+		{"unfinished PUT", "PUT", "Content-Length: 9", "hello", "\r\n\r\nhello", true},
+		{"large PUT", "PUT", fmt.Sprintf("Content-Length: %d", replayMost+1), strings.Repeat("x", replayMost+1), "", false},
+		{"POST", "POST", "Content-Length: 5", "hello", "", false},
+	} {
+		w := newWorld(t, simSnapshot(dataplane.ClassNGINX), dataplane.Limits{})
+		s := w.dial()
+		w.send(s, c.method+" / HTTP/1.1\r\nHost: h.example\r\n"+c.framing+"\r\n\r\n"+c.body)
+		w.end(w.endpoint())
+		if again := len(w.net.dialled) == 2; again != c.again {
+			t.Errorf("%s: %d endpoints were asked; the client got %q", c.name, len(w.net.dialled), s.got())
+			continue
+		}
+		if got := string(w.endpoint().out); c.again && !strings.HasSuffix(got, c.got) {
+			t.Errorf("%s: the second endpoint got %q, want it to end in %q", c.name, got, c.got)
+		}
+		if !c.again && !strings.HasPrefix(s.got(), "HTTP/1.1 502 ") {
+			t.Errorf("%s: the client got %q", c.name, s.got())
+		}
+	}
+}

@@ -46,11 +46,37 @@ func (x *exchange) use(u *upstream) {
 	if !x.toUpstream(out) {
 		return
 	}
+	if (len(x.replay) > 0 || x.in.kind == framingChunked && x.in.done()) && !x.bodyToUpstream(x.replay) {
+		return
+	}
 	if x.in.done() {
 		x.awaitHead()
 		return
 	}
 	x.upward()
+}
+
+// replayMost bounds what is kept of a body for another attempt.
+const replayMost = 64 << 10
+
+// remember keeps body bytes that go to an endpoint.
+func (x *exchange) remember(data []byte) {
+	switch {
+	case x.lost || len(data) == 0:
+	case len(x.replay)+len(data) > replayMost || x.l.buffers.full():
+		x.forget()
+		x.lost = true
+	default:
+		x.replay = x.l.buffers.add(x.replay, data)
+	}
+}
+
+// forget gives up what is kept of the body.
+func (x *exchange) forget() {
+	if x.replay != nil {
+		x.l.buffers.put(x.replay)
+		x.replay = nil
+	}
 }
 
 // toUpstream writes to the endpoint. One that cannot be written to may have answered all the same: reading tells, in
@@ -97,6 +123,7 @@ func (x *exchange) upward() {
 			x.breakOff(dataplane.ReasonBodyTooLarge)
 			return
 		}
+		x.remember(data)
 		if !x.bodyToUpstream(data) {
 			return
 		}
@@ -136,7 +163,6 @@ func (x *exchange) nextOfBody() ([]byte, error) {
 		}
 		p = x.l.plain[:n]
 	}
-	x.taken = true
 	data, used, err := x.in.take(p)
 	if len(c.kept) > 0 {
 		c.keep(c.kept, used)
@@ -171,7 +197,7 @@ func (x *exchange) bodyLimit() int64 {
 
 // awaitBody waits for more of the body, within the client's time.
 func (x *exchange) awaitBody() {
-	if x.h.expect && !x.continued && !x.taken && !x.wrote {
+	if x.h.expect && !x.continued && x.inBytes == 0 && !x.wrote {
 		x.continued = true
 		if !x.toClient([]byte("HTTP/1.1 100 Continue\r\n\r\n")) {
 			x.clientGone()
@@ -229,7 +255,7 @@ func (x *exchange) attemptFailed(reason dataplane.Reason) {
 	x.record.UpstreamResponseTime = x.l.now().Sub(x.attemptAt)
 	x.l.count.Attempt(x.dec.Upstream.ID, reason)
 	again := dataplane.Retry(&x.dec, dataplane.Attempt{
-		N: x.n, Reason: reason, Method: x.req.Method, Sent: x.sent, BodySent: x.taken, Answered: x.heard, Reused: x.reused,
+		N: x.n, Reason: reason, Method: x.req.Method, Sent: x.sent, BodySent: x.lost, Answered: x.heard, Reused: x.reused,
 	})
 	switch {
 	case !again:
