@@ -29,6 +29,7 @@ func testConnectTimeout(f *fixture) {
 		<-ctx.Done()
 		return -1, ctx.Err()
 	}}}
+	s.Listeners[0].Routes[0].Timeouts.Connect = 5 * time.Second
 	f.apply(s)
 	m := timed(f, 5*time.Second, func() message { return f.get("/") })
 	f.want(m, 504)
