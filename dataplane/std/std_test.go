@@ -22,9 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestEngine runs the suite that every engine passes.
 func TestEngine(t *testing.T) {
-	enginetest.Run(t, func(o enginetest.Options) enginetest.Engine {
-		return std.New(engine.Options{Clock: o.Clock, Limits: o.Limits, AccessLog: o.AccessLog})
-	})
+	enginetest.Run(t, newEngine)
+}
+
+// TestSoak carries tunnels and load over many changes; `make soak` does so for an hour.
+func TestSoak(t *testing.T) { enginetest.Soak(t, newEngine, enginetest.SoakEnvironment(t)) }
+
+func newEngine(o enginetest.Options) enginetest.Engine {
+	return std.New(engine.Options{Clock: o.Clock, Limits: o.Limits, AccessLog: o.AccessLog})
 }
 
 // start serves everything from one handler behind an engine, and returns the engine's address.
