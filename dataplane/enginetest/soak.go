@@ -198,7 +198,10 @@ func (s *soak) start(newEngine NewEngine) {
 		s.mu.Lock()
 		s.log[key]++
 		s.mu.Unlock()
-	}, Limits: dataplane.Limits{Connections: s.o.WebSockets + 1000}})
+	}, Limits: dataplane.Limits{
+		Connections: s.o.WebSockets + 1000,
+		PoolIdle:    time.Hour, // what is pooled ends because it is of no use any more, or stays and is found out
+	}})
 	s.Cleanup(func() {
 		if s.engine != nil { // the run could not go on
 			ctx, cancel := context.WithCancel(context.Background())
@@ -275,7 +278,8 @@ func (s *soak) listener(id, addr string, secure bool, routes []dataplane.Route) 
 	return l
 }
 
-// apply puts the configuration in force, and then closes pods that it does not name any more.
+// apply puts the configuration in force, and then closes pods that it does not name any more, when the requests that may
+// have been on their way to them have ended.
 func (s *soak) apply(gone ...*pod) {
 	if err := s.engine.Apply(context.Background(), s.snapshot()); err != nil {
 		s.fail("apply: %v", err)
@@ -287,8 +291,7 @@ func (s *soak) apply(gone ...*pod) {
 		return
 	}
 	for _, c := range s.clients {
-		c.busy.Lock() // the request that it was at has ended
-		c.busy.Unlock()
+		c.await()
 	}
 	for _, p := range gone {
 		s.closePod(p)
@@ -386,6 +389,9 @@ func (s *soak) change() {
 
 // settle sees that, once nobody asks, nothing but the tunnels, the listeners and the pods have sockets.
 func (s *soak) settle(sockets int) {
+	if s.failures.Load() > 0 {
+		return
+	}
 	s.extra, s.side = "", false
 	for _, sv := range s.services {
 		sv.upstream = sv.name + "-last" // so that nothing stays pooled

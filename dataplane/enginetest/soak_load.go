@@ -182,13 +182,19 @@ func (s *soak) paced(r *rand.Rand, mean time.Duration, do func() error) error {
 }
 
 func (c *soakClient) run() {
-	err := c.s.paced(c.rand, 10*time.Millisecond, c.request)
+	err := c.s.paced(c.rand, 4*time.Millisecond, c.request)
 	if err != nil {
 		c.s.fail("client (TLS: %t): %v", c.secure, err)
 	}
 	if c.p != nil {
 		c.p.Close()
 	}
+}
+
+// await waits until the request that is under way has ended.
+func (c *soakClient) await() {
+	c.busy.Lock()
+	defer c.busy.Unlock()
 }
 
 // request sends one request and reads its answer.
