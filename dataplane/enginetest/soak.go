@@ -91,8 +91,7 @@ func Soak(t *testing.T, newEngine NewEngine, o SoakOptions) {
 	o = o.withDefaults()
 	s := &soak{T: t, o: o, rand: rand.New(rand.NewPCG(o.Seed, 0)), failed: make(chan struct{}), log: map[string]int{}}
 	s.text = soakText(s.rand)
-	warm(t)
-	files, routines := descriptors(""), runtime.NumGoroutine()
+	files, routines := atRest(t)
 	s.start(newEngine)
 	s.openTunnels()
 	sockets := descriptors("socket:") - s.podCount()
@@ -428,13 +427,23 @@ func (s *soak) end() {
 	}
 }
 
-// warm has the runtime open what it keeps for good.
-func warm(t *testing.T) {
+// atRest counts the descriptors and goroutines that there are before anything has begun: once the runtime has opened what
+// it keeps for good, and what earlier tests have left to the collection of memory, as pipes, has gone.
+func atRest(t *testing.T) (files, routines int) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ln.Close()
+	same := 0
+	eventually(func() bool {
+		same++
+		if f, r := descriptors(""), runtime.NumGoroutine(); f != files || r != routines {
+			files, routines, same = f, r, 0
+		}
+		return same == 10
+	})
+	return files, routines
 }
 
 // descriptors counts the open descriptors of a kind, "socket:" or "" for all; 0 where the system does not tell.
