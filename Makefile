@@ -68,15 +68,30 @@ fuzz: ## fuzz each parser for FUZZTIME (30s)
 			echo "$$target $$name"; go test $$target -run '^$$' -fuzz "^$$name$$" -fuzztime $${FUZZTIME:-30s} -fuzzminimizetime 1x; done; done
 
 # What random tests do a little of in `make test`, at length: histories compared with a real etcd, and kill -9 during a
-# write load. A failure names its seed; SOAK_SEED=n repeats it.
+# write load. A failure names its seed; SOAK_SEED=n repeats it. Last comes the data plane's soak, an hour of 1,000 WebSockets
+# and steady load over 2,000 changes; alone it is `make soak-dataplane`.
 .PHONY: soak
 soak: SOAK_ROUNDS ?= 300
 soak: SOAK_HISTORIES ?= 20000
 soak: SOAK_SEED := $(or $(SOAK_SEED),$(shell date +%s))
-soak: ## SOAK_HISTORIES (20000) against etcd, SOAK_ROUNDS (300) of kill -9; SOAK_SEED repeats a run
+soak: ## SOAK_HISTORIES (20000) against etcd, SOAK_ROUNDS (300) of kill -9, soak-dataplane; SOAK_SEED repeats a run
 	@echo "SOAK_SEED=$(SOAK_SEED)"
 	go test ./state/kv -run 'TestStoreBehavesLike' -rapid.seed $(SOAK_SEED) -rapid.checks $(SOAK_HISTORIES) -timeout 0
 	SOAK_SEED=$(SOAK_SEED) SOAK_ROUNDS=$(SOAK_ROUNDS) go test ./testscripts -run 'TestKilledServerLosesNothing' -v -timeout 0
+	@$(MAKE) soak-dataplane SOAK_SEED=$(SOAK_SEED)
+
+# No tunnel may end and no request may fail while listeners, routes, upstreams, endpoints and certificates change and pods
+# are restarted. SOAK_DURATION (1h), SOAK_WEBSOCKETS (1000), SOAK_CHANGES (2000), of which SOAK_RESTARTS (500) are restarts
+# of pods, and SOAK_CLIENTS (16) say how much; SOAK_ENGINES (loop) which engines, "loop std" for both. A WebSocket takes
+# four descriptors here (ulimit -n), since clients, engine and pods are one process. At the end come the figures: requests,
+# messages, changes, restarts, and descriptors and goroutines before and after, which must be the same.
+.PHONY: soak-dataplane
+soak-dataplane: SOAK_SEED := $(or $(SOAK_SEED),$(shell date +%s))
+soak-dataplane: ## SOAK_DURATION (1h) of SOAK_WEBSOCKETS (1000) and load over SOAK_CHANGES (2000) through the data plane
+	@echo "SOAK_SEED=$(SOAK_SEED)"
+	SOAK_SEED=$(SOAK_SEED) SOAK_DURATION=$(or $(SOAK_DURATION),1h) SOAK_WEBSOCKETS=$(or $(SOAK_WEBSOCKETS),1000) \
+		SOAK_CHANGES=$(or $(SOAK_CHANGES),2000) SOAK_RESTARTS=$(or $(SOAK_RESTARTS),500) SOAK_CLIENTS=$(or $(SOAK_CLIENTS),16) \
+		go test $(addprefix ./dataplane/,$(or $(SOAK_ENGINES),loop)) -p 1 -count 1 -run '^TestSoak$$' -v -timeout 0
 
 # They are in one place only, the scenarios that prove them.
 .PHONY: manifests

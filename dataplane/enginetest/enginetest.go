@@ -67,6 +67,8 @@ func Run(t *testing.T, newEngine NewEngine) {
 		{"http3SlowStream", testHTTP3SlowStream}, {"http3NotRead", testHTTP3NotRead}, {"http3Drain", testHTTP3Drain}, {"http3Requests", testHTTP3Requests},
 		{"http3Reload", testHTTP3Reload}, {"http3Connect", testHTTP3Connect},
 		{"http3Idle", testHTTP3Idle}, {"http3Renewal", testHTTP3Renewal}, {"altSvc", testAltSvc}, {"sharedPort", testSharedPort},
+		{"webSocket", testWebSocket}, {"streaming", testStreaming}, {"largeBodies", testLargeBodies}, {"poolSweep", testPoolSweep},
+		{"tlsEndpoint", testTLSEndpoint}, {"recordsInPieces", testRecordsInPieces}, {"keyUpdate", testKeyUpdate},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

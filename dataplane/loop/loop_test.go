@@ -15,12 +15,17 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestEngine runs the suite that every engine passes.
-func TestEngine(t *testing.T) {
-	enginetest.Run(t, func(o enginetest.Options) enginetest.Engine {
+func TestEngine(t *testing.T) { enginetest.Run(t, newEngine(t)) }
+
+// TestSoak carries tunnels and load over many changes; `make soak` does so for an hour.
+func TestSoak(t *testing.T) { enginetest.Soak(t, newEngine(t), enginetest.SoakEnvironment(t)) }
+
+func newEngine(t *testing.T) enginetest.NewEngine {
+	return func(o enginetest.Options) enginetest.Engine {
 		s, err := loop.New(engine.Options{Clock: o.Clock, Limits: o.Limits, AccessLog: o.AccessLog})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return s
-	})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"os"
@@ -23,6 +24,7 @@ import (
 type upstreamConn struct {
 	net.Conn
 	raw     syscall.RawConn // of the socket, below TLS
+	below   *belowTLS       // nil without TLS
 	br      *bufio.Reader
 	headCap int64 // bytes that may still be read; bounds a response's head
 	read    *watchdog
@@ -121,10 +123,50 @@ func (u *upstreamConn) closeWrite() {
 	}
 }
 
-// alive reports whether an idle connection can be used: the endpoint has neither closed it nor sent anything.
+// belowTLS is the connection below TLS. While now is set, reading it does not wait, and fails as if it were late; TLS can
+// go on after that.
+type belowTLS struct {
+	net.Conn
+	raw syscall.RawConn
+	now bool
+}
+
+// Read reads, without waiting if now is set.
+func (b *belowTLS) Read(p []byte) (int, error) {
+	if !b.now {
+		return b.Conn.Read(p)
+	}
+	n, err := 0, error(unix.EINTR)
+	if failed := b.raw.Read(func(fd uintptr) bool {
+		for errors.Is(err, unix.EINTR) {
+			n, err = unix.Read(int(fd), p)
+		}
+		return true
+	}); failed != nil {
+		return 0, net.ErrClosed // or aborted, which must not look like nothing to read
+	}
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, os.ErrDeadlineExceeded
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// alive reports whether an idle connection can be used: the endpoint has neither closed it nor sent anything. What TLS
+// has to say for itself, as session tickets and new keys, is taken in and is nothing.
 func (u *upstreamConn) alive() bool {
 	if u.br.Buffered() > 0 {
 		return false
+	}
+	if u.below != nil {
+		u.below.now = true
+		n, err := u.Conn.Read(make([]byte, 1))
+		u.below.now = false
+		return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 	}
 	quiet := false
 	err := u.raw.Control(func(fd uintptr) {
@@ -172,16 +214,20 @@ func (s *Server) dial(ctx context.Context, d *dataplane.Decision, e *dataplane.E
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", e.Addr, err)
 	}
+	var below *belowTLS
 	if d.Upstream.Scheme == "https" {
+		below = &belowTLS{Conn: conn, raw: raw}
 		// As the real products do by default, the endpoint's certificate is not verified: pods sign their own.
-		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+		secure := tls.Client(below, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 		if err := secure.HandshakeContext(ctx); err != nil {
 			conn.Close()
 			return nil, fmt.Errorf("open %s: TLS: %w", e.Addr, dialCause(ctx, err))
 		}
 		conn = secure
 	}
-	return newUpstreamConn(s, conn, raw), nil
+	u := newUpstreamConn(s, conn, raw)
+	u.below = below
+	return u, nil
 }
 
 // dialCause prefers the reason for which a dial was given up.
