@@ -14,11 +14,11 @@ type exchange struct {
 	l *loop
 	c *client
 
-	head []byte // memory of the request's texts
-	req  dataplane.Request
-	h    requestHead
-	in   framing // of the request's body
-	inBytes int64 // of body that the client has sent
+	head    []byte // memory of the request's texts
+	req     dataplane.Request
+	h       requestHead
+	in      framing // of the request's body
+	inBytes int64   // of body that the client has sent
 	// replay holds the body as far as it has been taken for an endpoint, so that another can have it too; lost tells that
 	// it has become too much for that.
 	replay    []byte

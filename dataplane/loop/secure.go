@@ -152,9 +152,6 @@ func (t *secure) keep() {
 	}
 }
 
-// waiting tells whether bytes have been read that a later read will give.
-func (t *secure) waiting() bool { return len(t.in) > 0 }
-
 // write encrypts and sends.
 func (t *secure) write(p []byte) error {
 	if _, err := t.conn.Write(p); err != nil {

@@ -31,7 +31,6 @@ type world struct {
 // simNet is the simulated kernel and poller.
 type simNet struct {
 	socks   map[int]*simSock
-	next    int
 	changed []int // descriptors with news, in order
 	dialled []*simSock
 	misuse  []string // calls on descriptors that are closed
