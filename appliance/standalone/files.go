@@ -3,9 +3,12 @@ package standalone
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/alb-appliance/appliance/dataplane"
 )
@@ -17,8 +20,8 @@ type CertificateFiles struct{ Chain, Key string }
 type files struct {
 	snapshot     string
 	certificates map[string]CertificateFiles
-	// loaded is what the files were like when they were last read, seen when they were last looked at.
-	loaded, seen []version
+	// loaded is what the files were like when they were last read.
+	loaded []version
 }
 
 // version tells a file's contents apart without reading them.
@@ -50,18 +53,27 @@ func (f *files) look() []version {
 	return all
 }
 
-// changed reports whether the files are others than those that were read last, and have come to rest.
-func (f *files) changed() bool {
-	now := f.look()
-	rest := slices.Equal(now, f.seen)
-	f.seen = now
-	return rest && !slices.Equal(now, f.loaded)
+// changed reports whether the files are others than those that were read last.
+func (f *files) changed() bool { return !slices.Equal(f.look(), f.loaded) }
+
+// watch tells of whatever happens in the files' directories: a file may be replaced by another of its name.
+func (f *files) watch() (*fsnotify.Watcher, error) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watch the snapshot: %w", err)
+	}
+	for _, name := range f.names() {
+		if err := w.Add(filepath.Dir(name)); err != nil {
+			w.Close()
+			return nil, fmt.Errorf("watch %s: %w", filepath.Dir(name), err)
+		}
+	}
+	return w, nil
 }
 
 // read gives the snapshot with what its text does not carry: keys, and how endpoints are reached.
 func (f *files) read() (*dataplane.Snapshot, error) {
 	f.loaded = f.look()
-	f.seen = f.loaded
 	text, err := os.ReadFile(f.snapshot)
 	if err != nil {
 		return nil, fmt.Errorf("read the snapshot: %w; `kubectl get --raw /appliance/snapshot` prints that of a running appliance", err)

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/jonboulle/clockwork"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -49,9 +50,8 @@ type Ready struct {
 // shutdownGrace is how long requests may go on after an interrupt.
 const shutdownGrace = 10 * time.Second
 
-// lookEvery is how often the files are looked at. A change counts once two looks in a row have seen the same, so that a
-// file that is being written is not read.
-const lookEvery = 500 * time.Millisecond
+// rest is how long files have to be left alone before they are read, so that one that is being written is not.
+const rest = 300 * time.Millisecond
 
 // Run serves the snapshot until ctx ends; ready is called once, when it serves. A changed file or SIGHUP has it read
 // again: what cannot be read is logged, and what served before serves on.
@@ -64,6 +64,11 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 	if err != nil {
 		return err
 	}
+	watcher, err := files.watch()
+	if err != nil {
+		return err
+	}
+	defer watcher.Close()
 	registry := prometheus.NewRegistry()
 	o := engine.Options{Clock: clockwork.NewRealClock(), Logger: c.Logger, Metrics: dataplane.NewMetrics(registry)}
 	if c.AccessLog != "" {
@@ -87,20 +92,27 @@ func Run(ctx context.Context, c Config, ready func(Ready)) (err error) {
 		defer serveMetrics(show, registry, carrier)()
 	}
 	ready(Ready{Snapshot: snap, Listeners: carrier.Listeners(), Metrics: addressOf(show)})
-	reload(ctx, files, carrier, hup, c.Logger)
+	reload(ctx, files, watcher, carrier, hup, c.Logger)
 	return nil
 }
 
 // reload applies what the files hold whenever they change, or somebody asks, until ctx ends.
-func reload(ctx context.Context, files *files, carrier engines.Engine, hup <-chan os.Signal, logger *slog.Logger) {
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
+func reload(ctx context.Context, files *files, watcher *fsnotify.Watcher, carrier engines.Engine, hup <-chan os.Signal, logger *slog.Logger) {
+	rested := time.NewTimer(rest)
+	rested.Stop()
+	defer rested.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-hup:
-		case <-look.C:
+		case err := <-watcher.Errors:
+			logger.Error("changes of the snapshot may go unseen; send SIGHUP after one", "err", err)
+			continue
+		case <-watcher.Events:
+			rested.Reset(rest)
+			continue
+		case <-rested.C:
 			if !files.changed() {
 				continue
 			}
