@@ -17,6 +17,7 @@ func (x *exchange) down() {
 	u, c := x.up, x.c
 	for budget := turnBudget; ; {
 		if c.blocked() && (x.pipe == nil || len(c.held) > 0) {
+			x.awaitClient()
 			return
 		}
 		if budget <= 0 {
@@ -31,6 +32,7 @@ func (x *exchange) down() {
 		}
 		n, err := u.read(x.l.plain)
 		if err == errAgain {
+			x.awaitMore()
 			return
 		}
 		if err != nil {
@@ -42,6 +44,20 @@ func (x *exchange) down() {
 		if !x.received(x.l.plain[:n]) {
 			return
 		}
+	}
+}
+
+// awaitMore times the endpoint's next bytes, and awaitClient stops that: an answer that the client is slow to take is not
+// the endpoint's fault.
+func (x *exchange) awaitMore() {
+	if x.stage == stageBody {
+		x.up.timeRead(x.dec.Timeouts.Read)
+	}
+}
+
+func (x *exchange) awaitClient() {
+	if x.stage == stageBody {
+		x.up.timeRead(0)
 	}
 }
 
@@ -206,7 +222,6 @@ func (x *exchange) relay(out, data []byte) bool {
 	case done:
 		x.answered()
 	default:
-		x.up.timeRead(x.dec.Timeouts.Read)
 		return true
 	}
 	return false

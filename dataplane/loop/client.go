@@ -275,10 +275,12 @@ func (c *client) parse(data []byte) {
 	}
 	end := headEnd(data[skipped:], resumeAt(c.scanned))
 	if end == 0 {
-		if c.keep(data, skipped); len(c.kept) > 0 {
-			c.scanned = len(c.kept)
-			c.checkHead()
+		if c.keep(data, skipped); len(c.kept) == 0 {
+			c.wait() // it was nothing but empty lines
+			return
 		}
+		c.scanned = len(c.kept)
+		c.checkHead()
 		return
 	}
 	c.scanned = 0

@@ -273,3 +273,51 @@ func TestReplay(t *testing.T) {
 		}
 	}
 }
+
+// TestSlowClient: an endpoint is not blamed for a client that takes its answer slowly, but steadily; one that stalls is.
+func TestSlowClient(t *testing.T) {
+	for _, spliced := range []bool{false, true} {
+		snap := simSnapshot(dataplane.ClassNGINX)
+		snap.Listeners[0].Routes[0].Timeouts = dataplane.Timeouts{Read: 60 * time.Second, Send: 60 * time.Second}
+		w := newWorld(t, snap, dataplane.Limits{})
+		if spliced {
+			w.l.spliceFrom = 1
+		}
+		body := strings.Repeat("x", 300_000)
+		c := w.dial()
+		c.room = 1000
+		w.send(c, "GET / HTTP/1.1\r\nHost: h.example\r\n\r\n")
+		w.send(w.endpoint(), fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body)+10, body))
+		for range 10 {
+			w.advance(50 * time.Second)
+			c.room = 1000
+			w.net.tell(c)
+			w.settle()
+		}
+		c.room = -1
+		w.net.tell(c)
+		w.settle()
+		w.advance(50 * time.Second)
+		w.send(w.endpoint(), "0123456789")
+		if got := c.got(); !strings.HasSuffix(got, "0123456789") || len(w.log) != 1 || w.log[0].Reason != "" {
+			t.Errorf("spliced %t: the client got %d bytes, the log says %+v", spliced, len(got), w.log)
+		}
+		w.send(c, "GET / HTTP/1.1\r\nHost: h.example\r\n\r\n")
+		w.send(w.endpoint(), "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc")
+		w.advance(61 * time.Second)
+		if len(w.log) != 2 || w.log[1].Reason != dataplane.ReasonResponseStalled || !c.closed {
+			t.Errorf("spliced %t: an endpoint that stalls: closed %t, the log says %+v", spliced, c.closed, w.log[1:])
+		}
+	}
+}
+
+// TestEmptyLines between requests are no request: the connection stays idle and ends so, without an answer.
+func TestEmptyLines(t *testing.T) {
+	w := newWorld(t, simSnapshot(dataplane.ClassALB), dataplane.Limits{})
+	c := w.dial()
+	w.send(c, "\r\n\r\n")
+	w.advance(16 * time.Second)
+	if got := c.got(); got != "" || !c.closed {
+		t.Errorf("the connection got %q, closed %t", got, c.closed)
+	}
+}

@@ -109,7 +109,8 @@ func (l *loop) run() {
 	for !l.over {
 		n, err := l.poll.wait(l.events, len(l.again) == 0)
 		if err != nil {
-			l.server.Log.Error("the event loop cannot hear of its sockets", "err", err)
+			l.server.Log.Error("the event loop cannot hear of its sockets; its connections stand still", "err", err)
+			l.shut()
 			return
 		}
 		l.cycle(n)
@@ -118,6 +119,13 @@ func (l *loop) run() {
 	l.idle.closeAll()
 	l.closePipes()
 	l.poll.close()
+}
+
+// shut has nothing posted any more and the loop end.
+func (l *loop) shut() {
+	l.mail.Lock()
+	defer l.mail.Unlock()
+	l.mail.closed, l.over = true, true
 }
 
 // cycle does everything there is to do once: what has happened, what was left over, what others ask for, what is due.

@@ -88,10 +88,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // end has a loop end, and waits for it.
 func (l *loop) end() {
-	l.post(call(func() {
-		l.mail.Lock()
-		l.mail.closed, l.over = true, true
-		l.mail.Unlock()
-	}))
+	l.post(call(l.shut))
 	<-l.ended
 }

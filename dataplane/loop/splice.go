@@ -81,6 +81,7 @@ func (x *exchange) splice(budget *int) bool {
 	}
 	u := x.up
 	if !u.canRead {
+		x.awaitMore()
 		return false
 	}
 	n, errno := x.l.kernel.splice(u.fd, x.pipe.w, int(min(x.body.left, pipeSize)))
@@ -92,6 +93,7 @@ func (x *exchange) splice(budget *int) bool {
 		if u.ending {
 			return x.spliceEnded(io.EOF)
 		}
+		x.awaitMore()
 		return false
 	case errno != 0:
 		return x.spliceEnded(errno)
@@ -101,7 +103,6 @@ func (x *exchange) splice(budget *int) bool {
 	x.pipe.full += n
 	x.body.left -= int64(n)
 	*budget -= n
-	u.timeRead(x.dec.Timeouts.Read)
 	return true
 }
 
@@ -121,6 +122,7 @@ func (x *exchange) drainPipe() bool {
 		case errno == syscall.EAGAIN:
 			c.piped = true
 			c.timeWrite()
+			x.awaitClient()
 			return false
 		case errno != 0 || n == 0:
 			x.breakOff(dataplane.ReasonClientClosed)
