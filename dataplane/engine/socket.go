@@ -20,8 +20,8 @@ type Socket struct {
 	draining atomic.Bool // set with mu held
 
 	mu    sync.Mutex
-	conns map[Conn]netip.Addr // and where they come from
-	peers map[netip.Addr]int  // how many come from an address
+	conns map[Conn]struct{}
+	peers map[netip.Addr]int // how many come from an address
 	// gauge counts the connections of listener counted; found once and not for each connection.
 	counted string
 	gauge   prometheus.Gauge
@@ -43,6 +43,8 @@ type Front interface {
 
 // Conn is a client's connection as its socket sees it. The methods may be called from any goroutine and do not wait.
 type Conn interface {
+	// Peer is the address that the connection comes from, always the same, also once it is closed.
+	Peer() netip.Addr
 	// Leave closes the connection at once or soon if it is idle, and else after the requests it carries.
 	Leave()
 	// Retire is Leave after a reload, and cuts the connection after a grace period whatever it carries. A connection
@@ -64,7 +66,7 @@ type Binding struct {
 
 // newSocket makes a socket that speaks for a listener; its front is set by the caller, and Serve starts it.
 func newSocket(s *Server, listener string) *Socket {
-	k := &Socket{server: s, conns: map[Conn]netip.Addr{}, peers: map[netip.Addr]int{}, empty: make(chan struct{}), gone: make(chan struct{})}
+	k := &Socket{server: s, conns: map[Conn]struct{}{}, peers: map[netip.Addr]int{}, empty: make(chan struct{}), gone: make(chan struct{})}
 	k.target.Store(&Binding{Listener: listener})
 	return k
 }
@@ -110,14 +112,15 @@ func (k *Socket) Conf() (*dataplane.Listener, dataplane.Limits) {
 
 // Add takes a connection in, counted under a listener; false when there is no room, for anybody or for its client, or the
 // socket drains. What is taken in is given up by Remove, and Ended is called for it besides.
-func (k *Socket) Add(c Conn, counted string, peer netip.Addr) bool {
+func (k *Socket) Add(c Conn, counted string) bool {
+	peer := c.Peer()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if limits := &k.server.Limits; k.draining.Load() || len(k.conns) >= limits.Connections || k.peers[peer] >= limits.ConnectionsPerClient {
 		k.server.Metrics.ConnectionRefused(counted)
 		return false
 	}
-	k.conns[c] = peer
+	k.conns[c] = struct{}{}
 	k.peers[peer]++
 	k.server.serving.Add(1)
 	k.count(counted).Inc()
@@ -136,11 +139,11 @@ func (k *Socket) count(listener string) prometheus.Gauge {
 func (k *Socket) Remove(c Conn, counted string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	peer, ok := k.conns[c]
-	if !ok {
+	if _, ok := k.conns[c]; !ok {
 		return
 	}
 	delete(k.conns, c)
+	peer := c.Peer()
 	if k.peers[peer]--; k.peers[peer] == 0 {
 		delete(k.peers, peer)
 	}
@@ -155,12 +158,11 @@ func (k *Socket) Remove(c Conn, counted string) {
 func (k *Socket) Replace(old, now Conn) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	peer, ok := k.conns[old]
-	if !ok {
+	if _, ok := k.conns[old]; !ok {
 		return false
 	}
 	delete(k.conns, old)
-	k.conns[now] = peer
+	k.conns[now] = struct{}{}
 	return true
 }
 

@@ -4,7 +4,6 @@ package loop
 
 import (
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -293,7 +292,7 @@ func (x *exchange) tunnel(early int) {
 	c, u, l := x.c, x.up, x.l
 	t := &tunnel{
 		c: c, u: u, idle: x.tunnelIdle(), send: x.dec.Timeouts.Send, began: x.attemptAt, started: x.started, sent: int64(early),
-		head: slices.Clone(x.head), listener: c.f.k.Listener(), balancer: x.dec.Listener.LoadBalancer, port: x.dec.Listener.Port,
+		head: logHead(&x.req), length: x.req.HeadBytes(), listener: c.f.k.Listener(), balancer: x.dec.Listener.LoadBalancer, port: x.dec.Listener.Port,
 		route: x.dec.Route.ID, upstream: x.dec.Upstream.ID, addr: x.endpoint.Addr,
 	}
 	u.x, u.t, c.x, c.t = nil, t, nil, t

@@ -86,7 +86,7 @@ func (l *loop) accepted(f *front, fd int, peer netip.AddrPort) {
 	c := &client{f: f, home: l, peer: peer, ip: peer.Addr().String(), counted: f.k.Listener()}
 	c.readTimer = timer{owner: c, kind: timerRead}
 	c.writeTimer = timer{owner: c, kind: timerWrite}
-	if !f.k.Add(c, c.counted, peer.Addr()) {
+	if !f.k.Add(c, c.counted) {
 		l.kernel.close(fd)
 		return
 	}
@@ -495,6 +495,9 @@ func (o order) turn() {
 
 func (o order) abandon(v any) { o.c.abandon(v) }
 
+// Peer is where the client is.
+func (c *client) Peer() netip.Addr { return c.peer.Addr() }
+
 // Leave closes the connection if it is idle, and else after the request it carries.
 func (c *client) Leave() { c.home.post(order{c, (*client).leave, engine.Conn.Leave}) }
 
@@ -542,7 +545,7 @@ func (c *client) cut(reason dataplane.Reason) {
 }
 
 // localIP is the address that the client has connected to.
-func (c *client) localIP() string { return c.f.localIP(c.fd) }
+func (c *client) localIP() string { return c.f.localIP(int(c.fd)) }
 
 // endedBy gives why a request was broken off: the reason known so far, unless the connection was cut.
 func (c *client) endedBy(known dataplane.Reason) dataplane.Reason {

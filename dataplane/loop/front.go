@@ -222,7 +222,7 @@ func (p *place) happened() {
 func (p *place) accept(n int) {
 	l := p.home
 	for ; n > 0 && p.canRead && !p.closed; n-- {
-		fd, peer, errno := l.kernel.accept(p.fd)
+		fd, peer, errno := l.kernel.accept(int(p.fd))
 		switch errno {
 		case 0:
 			p.warned = false

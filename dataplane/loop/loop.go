@@ -209,7 +209,7 @@ func (l *loop) adopt(s *stream, fd int, owner streamOwner) error {
 	if l.gen == wakerGen {
 		l.gen = 1
 	}
-	*s = stream{l: l, fd: fd, gen: l.gen, owner: owner}
+	*s = stream{l: l, fd: int32(fd), gen: l.gen, owner: owner}
 	if fd >= len(l.streams) {
 		grown := make([]*stream, max(fd+1, 2*len(l.streams), 64))
 		copy(grown, l.streams)

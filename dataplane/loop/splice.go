@@ -84,7 +84,7 @@ func (x *exchange) splice(budget *int) bool {
 		x.awaitMore()
 		return false
 	}
-	n, errno := x.l.kernel.splice(u.fd, x.pipe.w, int(min(x.body.left, pipeSize)))
+	n, errno := x.l.kernel.splice(int(u.fd), x.pipe.w, int(min(x.body.left, pipeSize)))
 	switch {
 	case errno == syscall.EINTR:
 		return true
@@ -116,7 +116,7 @@ func (x *exchange) spliceEnded(err error) bool {
 func (x *exchange) drainPipe() bool {
 	p, c := x.pipe, x.c
 	for p.full > 0 {
-		n, errno := x.l.kernel.splice(p.r, c.fd, p.full)
+		n, errno := x.l.kernel.splice(p.r, int(c.fd), p.full)
 		switch {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:

@@ -21,19 +21,19 @@ type streamOwner interface {
 type stream struct {
 	l     *loop
 	owner streamOwner
-	fd    int
+	fd    int32
 	gen   uint32
 
-	canRead bool // the kernel may have bytes for us
-	ending  bool // the other side has ended its half, or there is an error
-	drained bool // what was held has been written since the owner was told last
+	heldAt  int32 // how much of held has gone out
+	canRead bool  // the kernel may have bytes for us
+	ending  bool  // the other side has ended its half, or there is an error
+	drained bool  // what was held has been written since the owner was told last
 	closed  bool
 	later   bool // the owner goes on in the next turn
+	piped   bool // a pipe holds bytes that the kernel has not taken yet
 
 	held   []byte // what the kernel has not taken yet; ciphertext with TLS
-	heldAt int
-	piped  bool  // a pipe holds bytes that the kernel has not taken yet
-	broken error // of a write: nothing more is written
+	broken error  // of a write: nothing more is written
 	tls    *secure
 }
 
@@ -89,7 +89,7 @@ func (s *stream) read(p []byte) (int, error) {
 // receive reads from the socket. A short count means that the kernel has no more: its next news say so (epoll(7)).
 func (s *stream) receive(p []byte) (int, error) {
 	for s.canRead && !s.closed {
-		n, errno := s.l.kernel.read(s.fd, p)
+		n, errno := s.l.kernel.read(int(s.fd), p)
 		switch {
 		case errno == syscall.EINTR:
 		case errno == syscall.EAGAIN:
@@ -138,7 +138,7 @@ func (s *stream) send(p []byte) error {
 func (s *stream) push(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, errno := s.l.kernel.write(s.fd, p[done:])
+		n, errno := s.l.kernel.write(int(s.fd), p[done:])
 		switch errno {
 		case 0:
 			done += n
@@ -176,8 +176,8 @@ func (s *stream) flush() bool {
 	if err != nil {
 		return true
 	}
-	s.heldAt += n
-	if s.heldAt == len(s.held) {
+	s.heldAt += int32(n)
+	if int(s.heldAt) == len(s.held) {
 		s.release()
 	}
 	return n > 0
@@ -210,7 +210,7 @@ func (s *stream) endWrite() {
 		s.tls.endWrite()
 		return
 	}
-	_ = s.l.kernel.closeWrite(s.fd)
+	_ = s.l.kernel.closeWrite(int(s.fd))
 }
 
 // close ends the connection; what is held is lost. It may be called again.
@@ -224,13 +224,13 @@ func (s *stream) close() {
 	s.closed = true
 	s.release()
 	s.l.streams[s.fd] = nil
-	s.l.kernel.close(s.fd)
+	s.l.kernel.close(int(s.fd))
 }
 
 // detach gives the descriptor away: the loop does not watch it any more.
 func (s *stream) detach() int {
 	s.closed = true
-	s.l.poll.remove(s.fd)
+	s.l.poll.remove(int(s.fd))
 	s.l.streams[s.fd] = nil
-	return s.fd
+	return int(s.fd)
 }

@@ -3,7 +3,9 @@
 package loop
 
 import (
+	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/alb-appliance/appliance/dataplane"
@@ -22,11 +24,11 @@ type tunnel struct {
 	clientEnd  half      // what the client sends
 	serverEnd  half
 	sent       int64 // to the client
-	// What the access log will say: the request's head, to be parsed again at the end, and ids. There may be thousands of
-	// tunnels for hours, so nothing else of the request is kept, nor of the snapshot that it went by.
+	// What the access log will say: what it tells of the request's head, to be parsed again at the end, and ids. There may be
+	// thousands of tunnels for hours, so nothing else of the request is kept, nor of the snapshot that it went by.
 	head                                      []byte
 	listener, balancer, route, upstream, addr string
-	port                                      int
+	port, length                              int // of the listener; of the request
 }
 
 // half is one direction's end.
@@ -135,7 +137,7 @@ func (t *tunnel) record(now time.Time, outcome dataplane.Outcome) *dataplane.Acc
 	}
 	parseRequest(t.head, &r) // it was valid when it came
 	rec := &dataplane.AccessRecord{
-		Time: now, Status: outcome.Status, Reason: outcome.Reason, BodyBytesSent: t.sent, RequestLength: int64(r.HeadBytes()),
+		Time: now, Status: outcome.Status, Reason: outcome.Reason, BodyBytesSent: t.sent, RequestLength: int64(t.length),
 		RequestTime: now.Sub(c.began), ReadRequestTime: t.started.Sub(c.began), UpstreamResponseTime: now.Sub(t.began),
 		UpstreamAddr: t.addr, UpstreamStatus: 101, VIPAddr: c.localIP(),
 	}
@@ -144,4 +146,24 @@ func (t *tunnel) record(now time.Time, outcome dataplane.Outcome) *dataplane.Acc
 		Route:    &dataplane.Route{ID: t.route}, Upstream: &dataplane.Upstream{ID: t.upstream},
 	})
 	return rec
+}
+
+// loggedFields are what the access log tells of a request's fields (AccessRecord.Fill).
+var loggedFields = [...]string{"referer", "user-agent", "x-forwarded-for", "x-real-ip"}
+
+// logHead is a request's head without what the log does not tell.
+func logHead(r *dataplane.Request) []byte {
+	fields := []dataplane.Field{{Name: "Host", Value: r.Authority}}
+	for _, f := range r.Fields {
+		for _, name := range loggedFields {
+			if equalFold(f.Name, name) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	head, err := dataplane.AppendRequestHead(nil, r.Method, r.Target(), fields)
+	if err != nil {
+		return nil // it could not have been sent on either
+	}
+	return slices.Clip(bytes.Clone(head))
 }

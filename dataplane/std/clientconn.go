@@ -55,7 +55,7 @@ type clientConn struct {
 var past = time.Unix(1, 0)
 
 func newClientConn(k *socket, f *tcpFront, nc net.Conn) *clientConn {
-	c := &clientConn{life: life{sock: k, counted: k.Listener()}, Conn: nc, front: f}
+	c := &clientConn{life: life{sock: k, counted: k.Listener(), peer: addrPort(nc.RemoteAddr()).Addr().Unmap()}, Conn: nc, front: f}
 	clock := k.server.Clock
 	c.read = newWatchdog(clock, c.readExpired)
 	c.write = newWatchdog(clock, func() { c.Close() })

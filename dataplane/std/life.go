@@ -2,6 +2,7 @@ package std
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type client interface {
 type life struct {
 	sock    *socket
 	counted string // the listener under which the connection is counted
+	peer    netip.Addr
 	ending  sync.Once
 	grace   *watchdog // cuts a connection that a reload has retired
 
@@ -44,6 +46,9 @@ type life struct {
 
 // ended marks that nothing runs on the connection's behalf any more.
 func (l *life) ended() { l.ending.Do(l.sock.Ended) }
+
+// Peer is where the client is.
+func (l *life) Peer() netip.Addr { return l.peer }
 
 func (l *life) socket() *socket { return l.sock }
 

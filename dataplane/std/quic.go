@@ -61,7 +61,7 @@ func (f *quicFront) accept() {
 			return // the listener has been closed
 		}
 		c := newQUICConn(f.k, conn)
-		if !f.k.Add(c, c.counted, addrPort(conn.RemoteAddr()).Addr()) {
+		if !f.k.Add(c, c.counted) {
 			_ = conn.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "the listener is full")
 			continue
 		}
@@ -92,7 +92,7 @@ type quicConn struct {
 }
 
 func newQUICConn(k *socket, conn *quic.Conn) *quicConn {
-	c := &quicConn{life: life{sock: k, counted: k.Listener()}, conn: conn, info: dataplane.TLSInfoOf(conn.ConnectionState().TLS)}
+	c := &quicConn{life: life{sock: k, counted: k.Listener(), peer: addrPort(conn.RemoteAddr()).Addr().Unmap()}, conn: conn, info: dataplane.TLSInfoOf(conn.ConnectionState().TLS)}
 	c.idle = newWatchdog(k.server.Clock, c.close)
 	c.grace = newWatchdog(k.server.Clock, func() { c.Cut(dataplane.ReasonReload) })
 	c.server = &http3.Server{

@@ -96,7 +96,7 @@ func (f *tcpFront) accept() {
 			continue
 		}
 		c := newClientConn(f.k, f, conn)
-		if !f.k.Add(c, c.counted, addrPort(conn.RemoteAddr()).Addr()) {
+		if !f.k.Add(c, c.counted) {
 			conn.Close()
 			continue
 		}
