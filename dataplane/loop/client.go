@@ -296,6 +296,9 @@ func (c *client) parse(data []byte) {
 	c.phase, c.x = phaseServing, x
 	c.timeRead(0)
 	x.start(h)
+	if c.phase == phaseServing && c.ending {
+		c.goOn() // its end came along with the request, and is not told again
+	}
 }
 
 // keep keeps what of data has not been used; data is what is kept or lies in the loop's buffer.

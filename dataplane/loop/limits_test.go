@@ -321,3 +321,25 @@ func TestEmptyLines(t *testing.T) {
 		t.Errorf("the connection got %q, closed %t", got, c.closed)
 	}
 }
+
+// TestLeavesAtOnce: a client whose end comes together with its request is gone like one that leaves later.
+func TestLeavesAtOnce(t *testing.T) {
+	for _, text := range []string{
+		"GET / HTTP/1.1\r\nHost: h.example\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h.example\r\nContent-Length: 2\r\n\r\nok",
+		"POST / HTTP/1.1\r\nHost: h.example\r\nContent-Length: 9\r\n\r\nok",
+	} {
+		w := newWorld(t, simSnapshot(dataplane.ClassALB), dataplane.Limits{})
+		c := w.dial()
+		c.inEnd = true
+		w.send(c, text)
+		if !c.closed || len(w.log) != 1 || w.log[0].Status != 499 || w.log[0].Reason != dataplane.ReasonClientClosed {
+			t.Errorf("%q: closed %t, the log says %+v", text, c.closed, w.log)
+		}
+		for _, u := range w.net.dialled {
+			if !u.closed {
+				t.Errorf("%q: the endpoint's connection goes on", text)
+			}
+		}
+	}
+}

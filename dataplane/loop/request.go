@@ -134,6 +134,9 @@ func (x *exchange) upward() {
 	}
 	c.timeRead(0)
 	x.awaitHead()
+	if c.ending {
+		c.goOn() // its end came along with the body, and is not told again
+	}
 }
 
 // pause leaves the body with the client while the endpoint takes nothing; the client is not to blame for the time. After
