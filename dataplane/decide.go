@@ -123,6 +123,17 @@ func (p *Program) Decide(listenerID string, r *Request, in Inputs) Decision {
 	return d
 }
 
+// TunnelIdle is how long an upgraded connection may carry nothing, given the limits of its listener; zero for ever.
+func (d *Decision) TunnelIdle(l Limits) time.Duration {
+	switch {
+	case d.Timeouts.Tunnel > 0:
+		return d.Timeouts.Tunnel
+	case d.Class() == ClassNGINX:
+		return d.Timeouts.Read
+	}
+	return l.Idle
+}
+
 // TargetFor gives the request target that the endpoint gets: the client's, unless the route rewrites it.
 func (d *Decision) TargetFor(r *Request) string {
 	if d.Target != "" {

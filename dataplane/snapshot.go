@@ -211,6 +211,14 @@ type Timeouts struct {
 	Tunnel time.Duration
 }
 
+// Head is how long the endpoint may take to its answer's head: the shorter of the timeouts that apply; zero for ever.
+func (t Timeouts) Head() time.Duration {
+	if t.Request == 0 || t.Read != 0 && t.Read < t.Request {
+		return t.Read
+	}
+	return t.Request
+}
+
 // Upstream is a set of endpoints that serve the same thing.
 type Upstream struct {
 	// ID is stable across snapshots: pools, weights and health are kept by it.

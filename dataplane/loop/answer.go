@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/alb-appliance/appliance/dataplane"
 )
@@ -291,7 +290,7 @@ func (x *exchange) switched(early []byte) {
 func (x *exchange) tunnel(early int) {
 	c, u, l := x.c, x.up, x.l
 	t := &tunnel{
-		c: c, u: u, idle: x.tunnelIdle(), send: x.dec.Timeouts.Send, began: x.attemptAt, started: x.started, sent: int64(early),
+		c: c, u: u, idle: x.dec.TunnelIdle(x.limits), send: x.dec.Timeouts.Send, began: x.attemptAt, started: x.started, sent: int64(early),
 		head: logHead(&x.req), length: x.req.HeadBytes(), listener: c.f.k.Listener(), balancer: x.dec.Listener.LoadBalancer, port: x.dec.Listener.Port,
 		route: x.dec.Route.ID, upstream: x.dec.Upstream.ID, addr: x.endpoint.Addr,
 	}
@@ -302,15 +301,4 @@ func (x *exchange) tunnel(early int) {
 	l.recycle(x)
 	t.touch()
 	t.happened()
-}
-
-// tunnelIdle is how long the tunnel may carry nothing; zero for ever.
-func (x *exchange) tunnelIdle() time.Duration {
-	switch {
-	case x.dec.Timeouts.Tunnel > 0:
-		return x.dec.Timeouts.Tunnel
-	case x.dec.Class() == dataplane.ClassNGINX:
-		return x.dec.Timeouts.Read
-	}
-	return x.limits.Idle
 }

@@ -217,12 +217,7 @@ func (x *exchange) awaitHead() {
 	if x.stage != stageHead || x.up == nil || x.up.blocked() || !x.in.done() {
 		return
 	}
-	t := x.dec.Timeouts
-	wait := t.Request
-	if wait == 0 || t.Read != 0 && t.Read < wait {
-		wait = t.Read
-	}
-	x.up.timeRead(wait)
+	x.up.timeRead(x.dec.Timeouts.Head())
 }
 
 // upstreamHappened follows news of the endpoint's connection.

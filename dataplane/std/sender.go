@@ -45,7 +45,7 @@ func (x *exchange) sendHead(u *upstreamConn) (*sender, error) {
 		return nil, err
 	}
 	if x.body == nil {
-		u.awaitHead(x.headTimeout())
+		u.awaitHead(x.dec.Timeouts.Head())
 		return nil, nil
 	}
 	// Without it net/http would swallow the rest of the body before the answer's first byte.
@@ -53,15 +53,6 @@ func (x *exchange) sendHead(u *upstreamConn) (*sender, error) {
 	b := &sender{x: x, u: u, done: make(chan struct{})}
 	x.s.Guard(b.run, u.abort)
 	return b, nil
-}
-
-// headTimeout is how long the endpoint may take to its answer's head: the shorter of the timeouts that apply.
-func (x *exchange) headTimeout() time.Duration {
-	t := x.dec.Timeouts
-	if t.Request == 0 || t.Read != 0 && t.Read < t.Request {
-		return t.Read
-	}
-	return t.Request
 }
 
 // run sends the body, then starts the clock on the answer.
@@ -79,7 +70,7 @@ func (b *sender) run() {
 		return
 	}
 	b.ok = true
-	b.u.awaitHead(b.x.headTimeout())
+	b.u.awaitHead(b.x.dec.Timeouts.Head())
 }
 
 // copy moves the body, chunked if its length is not known.

@@ -44,22 +44,11 @@ func (x *exchange) tunnel(a *answer) {
 		x.outcome.Reason = dataplane.ReasonClientClosed
 		return
 	}
-	t := &tunnel{x: x, a: a, idle: x.tunnelIdle()}
+	t := &tunnel{x: x, a: a, idle: x.dec.TunnelIdle(x.limits)}
 	t.watch = newWatchdog(x.s.Clock, func() { t.end(dataplane.ReasonTunnelIdle) })
 	early := make([]byte, rw.Reader.Buffered())
 	_, _ = io.ReadFull(rw.Reader, early)
 	t.run(io.MultiReader(bytes.NewReader(early), x.h1.Conn))
-}
-
-// tunnelIdle is how long the tunnel may carry nothing; zero for ever.
-func (x *exchange) tunnelIdle() time.Duration {
-	switch {
-	case x.dec.Timeouts.Tunnel > 0:
-		return x.dec.Timeouts.Tunnel
-	case x.dec.Class() == dataplane.ClassNGINX:
-		return x.dec.Timeouts.Read
-	}
-	return x.limits.Idle
 }
 
 // run copies both ways and returns when both have ended.
