@@ -22,14 +22,28 @@ func write(t *testing.T, name, text string, age time.Duration) {
 
 const snapshotText = "listener web alb HTTP 80 lb=local\n  noroute 503\nupstream app http keepalive\n  endpoint app-1 127.0.0.1:9000 weight=100\n"
 
-// TestChangedFilesComeToRest wants a file that is still being written left alone.
-func TestChangedFilesComeToRest(t *testing.T) {
+// TestChangedFiles: a change is one until the files have been read, be it in vain, and the system tells of it, also when a
+// file is replaced by another.
+func TestChangedFiles(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "snapshot")
 	write(t, name, snapshotText, time.Hour)
 	f := &files{snapshot: name}
 	if _, err := f.read(); err != nil {
 		t.Fatal(err)
+	}
+	watcher, err := f.watch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watcher.Close()
+	told := func() {
+		t.Helper()
+		select {
+		case <-watcher.Events:
+		case <-time.After(20 * time.Second):
+			t.Error("nothing tells of the change")
+		}
 	}
 	look := func(what string, want bool) {
 		t.Helper()
@@ -39,14 +53,19 @@ func TestChangedFilesComeToRest(t *testing.T) {
 	}
 	look("as it was", false)
 	write(t, name, snapshotText[:20], time.Minute)
-	look("half of it", false)
-	write(t, name, snapshotText[:40], time.Second)
-	look("more of it", false)
-	look("nothing since", true)
+	told()
+	look("half of it", true)
 	if _, err := f.read(); err == nil {
 		t.Error("half a snapshot is none")
 	}
 	look("it was read, though in vain", false)
+	next := filepath.Join(t.TempDir(), "next")
+	write(t, next, snapshotText, time.Second)
+	if err := os.Rename(next, name); err != nil {
+		t.Fatal(err)
+	}
+	told()
+	look("replaced", true)
 }
 
 // TestReadGivesWhatTextLacks wants endpoints that can be reached, and an error for each certificate without its files.
