@@ -64,7 +64,6 @@ type client struct {
 	phase    phase
 	parsing  bool // in readHeads, which goes on after an exchange that ends at once
 	left     bool // it ends after the request it carries
-	sniffed  bool // its first byte has told that it speaks plain HTTP
 	requests int
 	cutBy    dataplane.Reason // why it was cut; empty while it was not
 	began    time.Time        // when the current request's first byte came
@@ -150,7 +149,6 @@ func (c *client) shake() {
 			c.end()
 			return
 		case c.l.cipher[0] != recordHandshake:
-			c.sniffed = true
 			c.kept = c.l.buffers.keep(c.l.cipher[:n])
 			c.start()
 			return

@@ -9,7 +9,7 @@ import (
 )
 
 // linux is the kernel of this system. Reading and writing goes by raw system calls: they never wait, so the scheduler
-// need not hear of them, which saves a tenth of a small request's time.
+// need not hear of them.
 type linux struct{}
 
 func (linux) read(fd int, p []byte) (int, syscall.Errno) {

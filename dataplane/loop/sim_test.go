@@ -41,20 +41,19 @@ type simNet struct {
 
 // simSock is the loop's end of a connection, or a listening socket.
 type simSock struct {
-	fd       int
-	gen      uint32
-	watched  bool
-	news     bool
-	in       []byte // to be read by the loop
-	inEnd    bool   // the peer has ended its half
-	reset    bool
-	out      []byte // written by the loop
-	room     int    // how much may be written; negative for any
-	outEnd   bool   // the loop has ended its half
-	closed   bool
-	accepts  []*simSock
-	wantRoom bool     // a write has been refused
-	pipe     *simSock // the other end, if it is a pipe
+	fd      int
+	gen     uint32
+	watched bool
+	news    bool
+	in      []byte // to be read by the loop
+	inEnd   bool   // the peer has ended its half
+	reset   bool
+	out     []byte // written by the loop
+	room    int    // how much may be written; negative for any
+	outEnd  bool   // the loop has ended its half
+	closed  bool
+	accepts []*simSock
+	pipe    *simSock // the other end, if it is a pipe
 }
 
 // faults are what may go wrong in system calls, drawn at random.
@@ -151,7 +150,6 @@ func (n *simNet) write(fd int, p []byte) (int, syscall.Errno) {
 		}
 	}
 	if count == 0 && len(p) > 0 {
-		s.wantRoom = true
 		return -1, syscall.EAGAIN
 	}
 	if s.room >= 0 {
@@ -256,7 +254,7 @@ func (n *simNet) wait(into []ready, _ bool) (int, error) {
 	return count, nil
 }
 
-// closePoller satisfies poller, whose close differs from the kernel's.
+// simPoller satisfies poller, whose close differs from the kernel's.
 type simPoller struct{ *simNet }
 
 func (simPoller) close() {}
@@ -401,7 +399,7 @@ func (w *world) endpoint() *simSock {
 	return w.net.dialled[len(w.net.dialled)-1]
 }
 
-// simple is a snapshot of one listener that forwards everything to one endpoint.
+// simSnapshot is a snapshot of one listener that forwards everything to one endpoint.
 func simSnapshot(class dataplane.Class) *dataplane.Snapshot {
 	return &dataplane.Snapshot{
 		Listeners: []dataplane.Listener{{
